@@ -16,6 +16,7 @@ from hostmanager.util.text import closest_matches
 from hostmanager.web.errors import NotFoundError, PageLink
 from hostmanager.web.sessions import Session, Sessions
 from hostmanager.web.settings import WebSettings
+from hostmanager.web.site_feed import SiteFeed
 from hostmanager.web.urls import make_url
 
 ARGS = web.AppKey("args", argparse.Namespace)
@@ -24,6 +25,7 @@ LIVE_SITE = web.AppKey("live_site", LiveSite)
 SESSIONS = web.AppKey("sessions", Sessions)
 PAGES = web.AppKey("pages", frozenset[str])
 """The first parts of the paths that there are: what the navigation offers."""
+FEED = web.AppKey("feed", SiteFeed)
 READERS = web.AppKey("readers", dict[tuple[str, Secret], tuple[Site, ManagerClient]])
 MAX_READERS = 500
 SESSION = web.RequestKey("session", Session)

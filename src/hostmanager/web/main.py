@@ -4,7 +4,10 @@ import argparse
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import MutableMapping
+from contextlib import closing, suppress
+from math import isinf
 
 from aiohttp import web
 
@@ -50,26 +53,47 @@ async def serve(args: argparse.Namespace, settings: WebSettings, notify: NotifyS
         shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_field_size=MAX_HEADER_BYTES,
     )
-    await runner.setup()
     try:
-        await _listen(runner, settings)
-        await live.start()
-        address = address_of(runner, settings)
-        log.info("The site %s is shown at %s", live.site.path, address)
-        notify.send(f"READY=1\nSTATUS=at {address}")
-        await _wait(ended, notify)
-        notify.send("STOPPING=1")
+        with closing(
+            _bind(settings)
+        ) as listener:  # people wait there until there is something to see
+            await runner.setup()
+            await live.start()
+            await _wait_for_answers(live, args.answer_time)
+            await web.SockSite(runner, listener).start()
+            address = address_of(runner, settings)
+            log.info("%s is shown at %s", live.site.path, address)
+            notify.send(f"READY=1\nSTATUS=at {address}")
+            await _wait(ended, notify)
+            notify.send("STOPPING=1")
     finally:
         await live.close()
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: WebSettings) -> None:
+def _bind(settings: WebSettings) -> socket.socket:
+    """Listen.
+
+    Raises:
+        ClientError: That is not possible.
+    """
     host, port = settings.listen
+    flags, kind = socket.AI_PASSIVE, socket.SOCK_STREAM
     try:
-        await web.TCPSite(runner, host or None, port).start()
+        family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=flags)[0]
+        return socket.create_server(address[:2], family=family)
     except (OSError, UnicodeError) as error:
         raise ClientError(f"--listen {settings.listen}: {why_not_listening(error)}.") from None
+
+
+async def _wait_for_answers(live: LiveSite, limit: float) -> None:
+    """Wait until each manager has answered once, or the time is over: nothing is wrong before that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            while live.router_error is None and any(
+                isinf(live.age(host)) for host in live.site.managers
+            ):
+                await live.changes(live.version)
 
 
 def address_of(runner: web.AppRunner, settings: WebSettings) -> str:

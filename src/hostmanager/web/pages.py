@@ -9,9 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hostmanager import __version__
+from hostmanager.client.status.model import severity_counts
 from hostmanager.client.text import ago, format_time, sanitize
+from hostmanager.util.names import encode_id
 from hostmanager.util.text import format_duration, join_sentences, pluralize
 from hostmanager.web.context import (
+    FEED,
     PAGES,
     SESSION,
     cookie_name,
@@ -23,6 +26,7 @@ from hostmanager.web.context import (
     user_of,
 )
 from hostmanager.web.sessions import CSRF_FIELD, FORM_FIELD, NEVER_SHOWN, new_form_token
+from hostmanager.web.site_view import OLD_AFTER, count_site
 
 TEMPLATES = Environment(
     loader=PackageLoader("hostmanager.web"),
@@ -46,6 +50,8 @@ def render(
     """
     text = TEMPLATES.get_template(template).render({**_common(request), **context})
     response = web.Response(text=text, content_type="text/html", status=status)
+    if f'name="{CSRF_FIELD}"' not in text:  # how well it compresses would tell of the secret in it
+        response.enable_compression()
     set_cookie(request, response)
     return response
 
@@ -79,6 +85,7 @@ def _common(request: web.Request) -> Mapping[str, Any]:
         "form_fields": lambda: _form_fields(request),
         "has_password": bool(session and session.password),
         "here": request.rel_url.raw_path_qs if request.method == "GET" else "",
+        "epoch_version": request.app[FEED].version,
         "live": live,
         "pages": request.app[PAGES],
         "read_only": settings.read_only,
@@ -117,6 +124,11 @@ def render_again(
     return render(request, "send_again.html", status, text=text, action=action, fields=fields)
 
 
+TEMPLATES.globals |= {
+    "count_site": count_site,
+    "old_after": OLD_AFTER,
+    "severity_counts": severity_counts,
+}
 TEMPLATES.filters |= {
     "ago": ago,
     "hidden_fields": hidden_fields,
@@ -124,5 +136,6 @@ TEMPLATES.filters |= {
     "moment": format_time,
     "plural": pluralize,
     "sentences": join_sentences,
+    "dom_id": encode_id,
     "visible": sanitize,
 }

@@ -21,10 +21,10 @@ from hostmanager.client.status.model import (
     StatusSeverity,
     host_severity_counts,
     last_exit_text,
-    next_attempt,
     severity_counts,
 )
-from hostmanager.client.text import ago, format_time, sanitize, strip_timestamp
+from hostmanager.client.status.problems import find_notes, find_problems, worst_first
+from hostmanager.client.text import ago, format_time, sanitize
 from hostmanager.util.text import format_duration, join_names, join_sentences, pluralize
 
 WIDE = 110
@@ -153,74 +153,20 @@ def problem_summary(
 def _findings(
     hosts: Sequence[HostStatus], now: float, *, only_wrong: bool
 ) -> Iterable[tuple[StatusSeverity, Text, Sequence[str]]]:
-    of_hosts: dict[tuple[StatusSeverity, str], list[str]] = {}
-    for host in _by_severity(hosts):
-        for reason in host.reasons if host.severity >= StatusSeverity.WARNING else ():
-            of_hosts.setdefault((host.severity, reason), []).append(host.host.name)
-    for (severity, reason), names in of_hosts.items():
-        yield severity, _subject_text(join_names(names, MAX_NAMES), "", reason, severity), ()
-    agents = [agent for host in hosts for agent in host.agents]
-    for alike in _alike(agents, now):
-        agent = alike[0]
-        yield (
-            agent.severity,
-            _subject_text(agent.host, _names(alike), describe(agent, now), agent.severity),
-            last_output(agent),
-        )
-    for reason, names in _notes_by_reason([] if only_wrong else agents).items():
-        yield (
-            StatusSeverity.INFO,
-            Text(f"{sanitize(reason)}: {join_names(names, MAX_NAMES)}", "dim"),
-            (),
-        )
-
-
-def _alike(agents: Iterable[AgentStatus], now: float) -> list[list[AgentStatus]]:
-    """Agents that are not OK, the worst first; those of a host with the same warning together."""
-    groups: dict[tuple[str, ...], list[AgentStatus]] = {}
-    for agent in sorted(agents, key=lambda agent: -agent.severity):
-        if agent.severity not in (StatusSeverity.WARNING, StatusSeverity.ERROR):
-            continue
-        is_warning = agent.severity is StatusSeverity.WARNING
-        key = describe(agent, now) if is_warning else agent.instance_id
-        groups.setdefault((agent.severity.word, agent.host, key), []).append(agent)
-    return list(groups.values())
+    for problem in find_problems(hosts, now):
+        hosts_text = join_names(problem.hosts, MAX_NAMES)
+        name = _names(problem.agents) if problem.agents else ""
+        text = _subject_text(hosts_text, name, problem.text, problem.severity)
+        yield problem.severity, text, problem.output
+    agents = [] if only_wrong else [agent for host in hosts for agent in host.agents]
+    for note in find_notes(agents):
+        names = join_names([agent.instance_id for agent in note.agents], MAX_NAMES)
+        yield note.severity, Text(f"{sanitize(note.text)}: {names}", "dim"), ()
 
 
 def _names(agents: Sequence[AgentStatus]) -> str:
     names = [agent.instance_id for agent in agents]
     return names[0] if len(names) == 1 else f"{join_names(names, MAX_NAMES)}:"
-
-
-def _notes_by_reason(agents: Iterable[AgentStatus]) -> dict[str, list[str]]:
-    """Notes about agents that are at their target, with the names of the agents."""
-    notes: dict[str, list[str]] = {}
-    for agent in agents:
-        if agent.severity is StatusSeverity.INFO and agent.is_managed:
-            notes.setdefault(join_sentences(agent.reasons), []).append(agent.instance_id)
-    return notes
-
-
-def describe(agent: AgentStatus, now: float) -> str:
-    """The state of an agent and the reason, in one line."""
-    now = agent.now or now  # times in a child state are its manager's
-    at = agent.get("next_attempt_at")
-    state = agent.state_text
-    if agent.state == "start_at" and at is not None:
-        state += f" in {format_duration(max(0.0, at - now))}"
-    if agent.target not in ("", agent.state):
-        state += " (manual)" if agent.target_text == "manual" else f" (target {agent.target})"
-    parts = [*agent.reasons, "" if agent.state == "start_at" else next_attempt(agent.child, now)]
-    reason = "; ".join(part.rstrip(".") for part in parts if part)
-    return f"{state}: {reason}" if reason else state
-
-
-def last_output(agent: AgentStatus) -> list[str]:
-    """The last output of an agent that is not up because it died."""
-    last_exit = agent.get("last_exit")
-    if not last_exit or last_exit.get("expected") or agent.severity is not StatusSeverity.ERROR:
-        return []
-    return [strip_timestamp(line) for line in (last_exit.get("output") or [])[-MAX_LAST_LINES:]]
 
 
 def _subject_text(host: str, name: str, reason: str, severity: StatusSeverity) -> Text:
@@ -236,10 +182,6 @@ def _with_mark(severity: StatusSeverity, text: Text) -> Table:
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(Text(marks.get(severity, "!"), SEVERITY_STYLES[severity]), text)
     return line
-
-
-def _by_severity(hosts: Sequence[HostStatus]) -> list[HostStatus]:
-    return sorted(hosts, key=lambda host: -host.worst)
 
 
 COMPACT = (
@@ -276,7 +218,7 @@ def hosts_table(
     }
     widths = _widths(columns, list(cells.values()), width - 1)
     yield _line(columns, widths, [Text(c.heading, "bold underline") for c in columns])
-    for host in _by_severity(hosts):
+    for host in worst_first(hosts):
         yield _host_line(host)
         for agent in host.agents:
             yield _line(columns, widths, cells[agent.host, agent.instance_id])

@@ -1,32 +1,88 @@
 """The site, a host of it, and the changes as they come."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from functools import partial
+from typing import cast
 
 from aiohttp import web
 
-from hostmanager.web.context import known_host, site_of
-from hostmanager.web.pages import render
+from hostmanager.web.context import FEED, LIVE_SITE, PAGES, WEB_SETTINGS, known_host, site_of
+from hostmanager.web.pages import TEMPLATES, render
+from hostmanager.web.site_feed import SiteFeed, site_context
+from hostmanager.web.site_view import GROUPED, SHOWN, SORTED, AgentGroup, groups_of, read_query
+from hostmanager.web.urls import make_url
+
+MAX_BROWSERS = 500
+"""Browsers that are told of changes at a time."""
+
+BROWSERS = web.AppKey("browsers", set[asyncio.Task[object]])
+"""The tasks that tell them."""
 
 
 async def show_site(request: web.Request) -> web.Response:
-    """The whole site."""
-    hosts = sorted(site_of(request).hosts(), key=lambda host: -host.worst)
-    return render(request, "site.html", hosts=hosts)
+    """The whole site, or what the query selects of it."""
+    live, query = site_of(request), read_query(request.query)
+    hosts = live.hosts()
+    return render(
+        request,
+        "site.html",
+        query=query,
+        hosts=hosts,
+        groups=groups_of(hosts, query),
+        shown=SHOWN,
+        sorted_by=SORTED,
+        grouped=GROUPED,
+        **site_context(live),
+    )
 
 
 async def show_host(request: web.Request) -> web.Response:
     """One host."""
-    return render(request, "site.html", hosts=[known_host(request, request.match_info["host"])])
+    host = known_host(request, request.match_info["host"])
+    group = AgentGroup(host.host.name, host.host.name, host.agents, host)
+    return render(request, "host.html", host=host, group=group)
 
 
-async def run_feed(app: web.Application) -> AsyncIterator[None]:
-    """Follow the changes of the site while the server runs."""
-    yield
+async def send_events(request: web.Request) -> web.StreamResponse:
+    """Tell a browser what changes, as server-sent events, until it goes."""
+    browsers = request.app[BROWSERS]
+    if len(browsers) >= MAX_BROWSERS:
+        raise web.HTTPServiceUnavailable(reason="too many browsers look at this page")
+    response = web.StreamResponse()
+    response.content_type = "text/event-stream"
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would gather messages
+    since = request.headers.get("Last-Event-ID") or request.query.get("since", "")
+    task = cast(asyncio.Task[object], asyncio.current_task())
+    browsers.add(task)
+    try:
+        await response.prepare(request)
+        messages = request.app[FEED].messages(since, full=bool(request.query.get("full")))
+        async for message in messages:
+            await response.write(message.encode())
+    except ConnectionResetError:
+        pass  # it is gone
+    finally:
+        browsers.discard(task)
+    return response
+
+
+async def _end_events(app: web.Application) -> None:
+    for task in app[BROWSERS]:
+        task.cancel()
 
 
 def setup(app: web.Application) -> None:
-    """Follow the changes of the site while the server runs."""
-    app.cleanup_ctx.append(run_feed)
+    """Make the messages for browsers."""
+    settings, live = app[WEB_SETTINGS], app[LIVE_SITE]
+    common = {"read_only": settings.read_only, "live": live, "pages": app[PAGES]}
+    template = TEMPLATES.get_template("site_parts.html")
+    parts = template.make_module({"url": partial(make_url, settings.root_path), **common})
+    app[FEED], app[BROWSERS] = SiteFeed(live, parts), set()
+    app.on_shutdown.append(_end_events)
 
 
-ROUTES = [web.get("/", show_site), web.get("/host/{host}", show_host)]
+ROUTES = [
+    web.get("/", show_site),
+    web.get("/host/{host}", show_host),
+    web.get("/events", send_events, allow_head=False),
+]

@@ -1,0 +1,138 @@
+"""Changes of the site as messages for browsers: each is made once, however many look.
+
+A message says what has changed since the version that a browser has, so one that was away, or is
+slow, gets what it missed in one piece.
+"""
+
+import asyncio
+import json
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hostmanager.client.live_site import LiveSite
+from hostmanager.client.status.problems import find_notes, find_problems
+from hostmanager.web.site_view import AgentGroup, SiteQuery, groups_of
+
+KEEPALIVE_INTERVAL = 5.0
+"""Seconds after which a browser is told the ages of what it shows, if nothing happens."""
+
+GATHER_INTERVAL = 0.2
+"""Seconds between two messages to a browser: what changes in between is told together."""
+
+MAX_PROBLEMS = 50
+"""Problems that the page lists; the table has all."""
+
+MAX_MESSAGES = 8
+"""Messages that are kept for browsers that need the same."""
+
+
+@dataclass(slots=True)
+class SiteFeed:
+    """Makes the messages.
+
+    Attributes:
+        live: The site.
+        templates: The macros of ``site_parts.html``.
+        epoch: Makes versions of this server different from those of the one before it.
+    """
+
+    live: LiveSite
+    templates: Any
+    epoch: str = field(default_factory=lambda: secrets.token_hex(4))
+    _parts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _messages: dict[tuple[int, int, bool], str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """The present version, for the page."""
+        return f"{self.epoch}-{self.live.version}"
+
+    async def messages(self, since: str, *, full: bool) -> AsyncIterator[str]:
+        """Yield messages of server-sent events, without an end.
+
+        Args:
+            since: The version that the browser has.
+            full: Whether it shows the whole site, and takes parts of the page.
+        """
+        epoch, _, number = since.partition("-")
+        if epoch != self.epoch or not number.isdecimal():
+            yield _event("reload", self.version, {})
+            number = str(self.live.version)
+        version = int(number)
+        while True:
+            try:
+                async with asyncio.timeout(KEEPALIVE_INTERVAL):
+                    new, hosts = await self.live.changes(version)
+            except TimeoutError:
+                yield _event("ages", f"{self.epoch}-{version}", {"ages": self._ages()})
+                continue
+            yield self._message(version, new, hosts, full=full)
+            version = new
+            await asyncio.sleep(GATHER_INTERVAL)
+
+    def _message(self, since: int, version: int, hosts: set[str], *, full: bool) -> str:
+        key = since, version, full
+        if key not in self._messages:
+            while len(self._messages) >= MAX_MESSAGES:
+                del self._messages[next(iter(self._messages))]
+            self._messages[key] = self._make(since, version, hosts, full=full)
+        return self._messages[key]
+
+    def _make(self, since: int, version: int, hosts: set[str], *, full: bool) -> str:
+        groups = groups_of(self.live.hosts(), SiteQuery())
+        self._note_part("router", self.templates.router_banner(self.live.router_error), version)
+        if full:
+            self._note_parts(version, groups)
+        names = self._parts if full else ("router",)
+        parts = {name: self._parts[name][0] for name in names if self._parts[name][1] > since}
+        if full:
+            parts |= {
+                str(self.templates.group_id(group)): str(self.templates.group_section(group))
+                for group in groups
+                if group.key in hosts
+            }
+        data = {"hosts": sorted(hosts), "ages": self._ages(), "parts": parts}
+        return _event("change", f"{self.epoch}-{version}", data)
+
+    def _note_parts(self, version: int, groups: Iterable[AgentGroup]) -> None:
+        """Make the parts that are not about one host."""
+        hosts, templates = self.live.hosts(), self.templates
+        self._note_part("summary", templates.summary(hosts), version)
+        self._note_part("problems", templates.problem_list(**site_context(self.live)), version)
+        self._note_part("hosts", templates.host_strip(hosts), version)
+        ids = (str(templates.group_id(group)) for group in groups)
+        self._note_part("order", " ".join(ids), version)
+
+    def _note_part(self, name: str, part: object, version: int) -> None:
+        """Keep a part with the version that it changed in: what stays the same is not sent."""
+        html = str(part)
+        if self._parts.get(name, ("", 0))[0] != html:
+            self._parts[name] = html, version
+
+    def _ages(self) -> dict[str, float | None]:
+        """Seconds; None: there was no answer yet."""
+        return {
+            host: round(age, 1) if math.isfinite(age := self.live.age(host)) else None
+            for host in self.live.site.hosts
+        }
+
+
+def site_context(live: LiveSite) -> dict[str, Any]:
+    """What is wrong, and what is worth a note."""
+    hosts, now = live.hosts(), time.time()
+    problems = list(find_problems(hosts, now))
+    return {
+        "problems": problems[:MAX_PROBLEMS],
+        "omitted": len(problems[MAX_PROBLEMS:]),
+        "notes": list(find_notes(agent for host in hosts for agent in host.agents)),
+        "unmanaged": list(live.unmanaged()),
+    }
+
+
+def _event(name: str, version: str, data: dict[str, Any]) -> str:
+    content = json.dumps({"version": version, **data}, separators=(",", ":"))
+    return f"event: {name}\nid: {version}\ndata: {content}\n\n"
