@@ -18,6 +18,7 @@ from typing import Self
 
 from hostmanager.demo import services
 from hostmanager.demo.cleanup_guard import DONE, kill_leftovers, start_guard
+from hostmanager.demo.page import DemoPage, page_port
 from hostmanager.demo.site import ADDRESS_ROOT, REALM, DemoSite
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
@@ -52,12 +53,14 @@ class DemoEnvironment:
     Attributes:
         site: The site; its directory is there as long as the stage is.
         manager: The manager's process, once it was started.
+        page: What serves the page for browsers.
     """
 
     def __init__(self, fakes: int, port: int, hurried: Callable[[], bool]) -> None:
         self._hurried = hurried
         self.site = DemoSite(_make_directory(), fakes)
         self.manager: subprocess.Popen[bytes] | None = None
+        self.page: DemoPage | None = None
         try:
             self._guard = start_guard(self.site.directory)
         except BaseException:
@@ -93,10 +96,19 @@ class DemoEnvironment:
 
     def start_manager(self) -> None:
         """Start the manager; returns at once."""
+        self.manager = self._start(self.site.manager_command(), self.site.manager_log)
+
+    def start_page(self) -> None:
+        """Start the page for browsers; returns at once."""
+        port = page_port()
+        log = self.site.directory / "page.log"
+        self.page = DemoPage(self._start(self.site.page_command(port), log), port, log)
+
+    def _start(self, command: list[str], log_path: Path) -> subprocess.Popen[bytes]:
         environment = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
-        with self.site.manager_log.open("ab") as log:
-            self.manager = subprocess.Popen(
-                self.site.manager_command(),
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                command,
                 cwd=self.site.working_dir,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -116,6 +128,9 @@ class DemoEnvironment:
             last.callback(shutil.rmtree, self.site.directory, ignore_errors=True)
             last.callback(self._sweep)
             last.callback(self._remove_services)
+            if self.page is not None:
+                self.page.process.terminate()  # it may take its time while the others end
+                last.callback(self.page.end)
             last.callback(self._end_router)
             self._end_manager()
 

@@ -22,7 +22,7 @@ StatusTable = Callable[[Sequence[HostStatus], float, int], Iterable[RenderableTy
 
 MAX_MESSAGES, MIN_MESSAGES = 15, 4
 
-LINES_ABOVE = 9
+LINES_ABOVE = 10
 """Lines that are left to what was printed above the table: the commands to copy."""
 
 

@@ -82,6 +82,7 @@ class DemoRun:
     display: Display
     log: EventLog = field(default_factory=EventLog)
     hints_shown: bool = False
+    page_shown: bool = False
 
     def run(self) -> int:
         """Start everything and show it, until there is a request to end or something breaks."""
@@ -118,7 +119,15 @@ class DemoRun:
                 continue  # it has only just been started
             events = self.log.update(view)
             self.display.show(self.log, events, self.stop.seconds_left())
+            self._show_page()
             self._show_hints()
+
+    def _show_page(self) -> None:
+        if self.environment.page is None:
+            self.environment.start_page()
+        elif not self.page_shown and (text := self.environment.page.describe()):
+            self.page_shown = True
+            self.display.message(text)
 
     def _show_hints(self) -> None:
         if not self.hints_shown and self.log.all_ready():

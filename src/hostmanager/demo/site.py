@@ -81,6 +81,11 @@ class DemoSite:
             *(("--docker-compose", compose) if self.has_services else ()),
         ]
 
+    def page_command(self, port: int) -> list[str]:
+        """The command line that starts the page for browsers."""
+        program = [sys.executable, "-P", "-m", "hostmanager.cli.entry_point", "web"]
+        return [*program, "--site-file", str(self.file), "--listen", f"127.0.0.1:{port}"]
+
     def write(self, wamp_server: str, wamp_http: str) -> None:
         """Write the site file, for a router at these two addresses."""
         self.working_dir.mkdir(exist_ok=True)

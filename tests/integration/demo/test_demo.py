@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 from tests.support.demos import HOSTMANAGER, environment, left_in
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
@@ -24,6 +25,9 @@ def test_all_agents_get_up_and_the_flaky_one_dies_and_comes_back(start_demo):
         demo.wait_for_text(f" {name} ", "state up (target up)")
     demo.wait_for_text(" spare ", "state down (target down)")
     demo.wait_for_text("No compose services in this demo: ")
+    demo.wait_for_text("The whole site in a browser: http://127.0.0.1:")
+    [address] = re.findall(r"browser: (http\S+)", demo.text())
+    assert "fake1" in requests.get(address, timeout=60).text
     demo.wait_for_text(" flaky ", "died (code 3)", "giving up after")
     demo.wait_for_text(" manager ", "flaky: exited with code 3")
     died = demo.text().index("died (code 3)")

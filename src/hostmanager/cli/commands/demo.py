@@ -10,9 +10,10 @@ Run a small OCS site on this machine and show what happens in it: a router (cros
 host manager, and agents: a registry, a few that take fake data, one that dies every 5 to 10
 seconds and is started again, and one that is configured to be down.
 
-Commands to try in another terminal are printed as soon as all agents are up. On a
-terminal there is a live table, elsewhere a line for everything that happens. Everything
-is in one temporary directory; Ctrl-C ends the demo and removes it all."""
+The address of the page for browsers (`hostmanager web`) is printed, and commands to try
+in another terminal as soon as all agents are up. On a terminal there is a live table,
+elsewhere a line for everything that happens. Everything is in one temporary directory;
+Ctrl-C ends the demo and removes it all."""
 
 EPILOG = """\
 exit status:
