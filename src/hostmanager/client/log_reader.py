@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any
 
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -36,6 +37,7 @@ class LogSource:
         unreachable: Whether that is because its manager does not answer.
         truncated: Whether there were more lines than the last request asked for.
         is_readable: Whether it is read; else the error says why it is not.
+        max_pages: Pages of a manager's answers that one request reads, the newest; None: all.
     """
 
     agent: AgentStatus
@@ -47,6 +49,7 @@ class LogSource:
     unreachable: bool = False
     truncated: bool = False
     is_readable: bool = True
+    max_pages: int | None = None
     _latest: float | None = None
     _lines_at_latest: list[str] = field(default_factory=list)
     _followed: FollowedFilter | None = None
@@ -128,13 +131,13 @@ class LogSource:
     def _pages(self, lines: int, since: float | None, limit: float) -> Iterator[list[LogLine]]:
         """Pages of lines, the newest page first."""
         position: dict[str, Any] = {}
-        while True:
+        for number in count(1):
             page = self._page(min(lines, MAX_LINES_PER_REQUEST), since, limit, position)
             older = page.get("older")
             self.truncated = bool(page.get("cut"))
             host, name = self.agent.host, self.agent.instance_id
             yield [LogLine(when, host, name, str(text)) for when, text in page["lines"]]
-            if older is None or not page["lines"]:
+            if older is None or not page["lines"] or number == self.max_pages:
                 return
             position = {"before": older}
 

@@ -1,6 +1,7 @@
 """When an earlier run of an agent began and ended, from the journal of its manager."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -44,18 +45,46 @@ def find_run(
 
 
 def run_starts(entries: Sequence[Mapping[str, Any]]) -> list[float]:
-    """From when on output is of a run, for each launch in a journal; the oldest first.
+    """From when on output is of a run, for each launch in a journal; the oldest first."""
+    return [run.begin for run in runs(entries)]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an agent, as far as a journal has it.
+
+    Attributes:
+        begin: Unix time from when on output is of it.
+        end: Unix time from when on it is of the next run; None: there is none.
+        launched: Unix time of its launch.
+        exited: The text of its exit; empty: it has not exited, as far as is known.
+    """
+
+    begin: float
+    launched: float
+    end: float | None = None
+    exited: str = ""
+
+
+def runs(entries: Sequence[Mapping[str, Any]]) -> list[Run]:
+    """The runs of one agent, by its launches and exits in a journal; the oldest first.
 
     What a run wrote last can arrive after the note of its exit, and what the next one writes first
     before the note of its launch: the moment between the two notes separates them.
     """
-    starts: list[float] = []
+    found: list[Run] = []
     exited: float | None = None
     for entry in entries:
         when = float(entry["time"])
         if entry["kind"] == "exit":
             exited = when
-        elif entry["data"].get("launched", True):  # else it was taken over, so is the same run
-            starts.append(when - LAUNCH_MARGIN if exited is None else (exited + when) / 2)
+            if found:
+                found[-1] = replace(found[-1], exited=str(entry["text"]))
+        elif entry["kind"] == "launch" and entry["data"].get("launched", True):
+            # Else it was taken over, so is the same run.
+            begin = when - LAUNCH_MARGIN if exited is None else (exited + when) / 2
+            if found:
+                found[-1] = replace(found[-1], end=begin)
+            found.append(Run(begin, when))
             exited = None
-    return starts
+    return found

@@ -31,10 +31,34 @@ _COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 _ENVIRONMENT_LINE = re.compile(rf"^([\s-]*['\"]?{_ENVIRONMENT}['\"]?\s*:)(\s*[^#\s].*)?")
 
 
-def masked_lines(text: str) -> list[str]:
-    """Give the lines of a site config without secrets; there are as many as in the text."""
+@dataclass(frozen=True, slots=True)
+class MaskedText:
+    """A text without secrets.
+
+    Attributes:
+        lines: As many as in the text.
+        values: What was hidden where the text can be parsed.
+    """
+
+    lines: list[str]
+    values: frozenset[str] = field(repr=False)
+
+    def mask(self, message: str) -> str:
+        """Hide the same in a message about the text, which may quote it."""
+        for value in self.values:
+            message = message.replace(repr(value), repr(HIDDEN))
+        return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", _OPTION_VALUE.sub(rf"\1\2{HIDDEN}", message))
+
+
+def mask_secrets(text: str) -> MaskedText:
+    """Mask a site config."""
     walk = _Walk()
     end = walk.run(text)
+    values = frozenset(text[begin:after].strip("'\" \n") for begin, after in walk.ranges())
+    return MaskedText(_masked_lines(text, walk, end), values - {""})
+
+
+def _masked_lines(text: str, walk: "_Walk", end: int) -> list[str]:
     shown, before = [], 0
     for begin, after in sorted(walk.ranges()):
         if begin < before:

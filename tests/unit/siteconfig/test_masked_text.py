@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostmanager.siteconfig.masked_text import masked_lines
+from hostmanager.siteconfig.masked_text import mask_secrets
 
 SECRETS = """\
 hub:
@@ -39,7 +39,7 @@ def without_options(lines):
 
 
 def test_what_is_no_secret_stays():
-    lines = masked_lines(SECRETS)
+    lines = mask_secrets(SECRETS).lines
 
     assert lines[2] == "  password: ***   # token: ***"
     assert lines[7].endswith(
@@ -55,7 +55,7 @@ def test_no_secret_is_shown_even_if_the_file_is_broken(breakage, line):
     lines = SECRETS.split("\n")
     text = "\n".join([*lines[:line], breakage + lines[line], *lines[line + 1 :]])
 
-    shown = masked_lines(text)
+    shown = mask_secrets(text).lines
 
     assert "pw" not in without_options(shown)
     assert len(shown) == len(text.split("\n"))
@@ -63,14 +63,23 @@ def test_no_secret_is_shown_even_if_the_file_is_broken(breakage, line):
 
 @given(st.text(alphabet=st.sampled_from("ab:- \n\t'\"#&*[]{}|>,\r%!?=é"), max_size=60))
 def test_any_text_keeps_its_lines(text):
-    assert len(masked_lines(text)) == len(text.split("\n"))
+    assert len(mask_secrets(text).lines) == len(text.split("\n"))
 
 
 def test_windows_lines_and_characters_beyond_ascii_are_masked_at_the_right_place():
-    assert masked_lines("é: ü\r\npassword: gehéim\r\nb: 😀\r\ntoken: x y\r\n") == [
+    assert mask_secrets("é: ü\r\npassword: gehéim\r\nb: 😀\r\ntoken: x y\r\n").lines == [
         "é: ü",
         "password: ***",
         "b: 😀",
         "token: ***",
         "",
     ]
+
+
+def test_a_message_that_quotes_the_text_shows_no_secret():
+    masked = mask_secrets(SECRETS)
+
+    assert masked.mask("the argument 'pw5' was read as a number") == (
+        "the argument '***' was read as a number"
+    )
+    assert masked.mask("Write two: '--password', 'pw99'.") == "Write two: '--password', '***'."
