@@ -16,10 +16,10 @@ from hostmanager.cli.top.model import ListItem, SortOrder
 from hostmanager.client.status.model import (
     AgentStatus,
     StatusSeverity,
-    last_exit_text,
+    last_exit_sentence,
     next_attempt,
 )
-from hostmanager.client.text import ago, format_time, sanitize
+from hostmanager.client.text import format_time, sanitize
 from hostmanager.core.health import Health
 from hostmanager.util.text import format_duration, join_names, pluralize
 
@@ -214,7 +214,7 @@ def _agent_rows(item: ListItem, agent: AgentStatus, now: float) -> Iterator[Deta
         "" if agent.get("message") in agent.reasons else str(agent.get("message") or ""),
     )
     yield "next", next_attempt(agent.child, now)
-    yield "last exit", _last_exit(agent, now)
+    yield "last exit", last_exit_sentence(agent.child, now)
     pid = f"pid {agent.get('pid')}" if agent.get("pid") else ""
     uptime = (
         f"for {format_duration(agent.get('uptime'))}" if agent.get("uptime") is not None else ""
@@ -270,18 +270,6 @@ def _age_rows(item: ListItem) -> Iterator[DetailRow]:
 
 def _severity_suffix(severity: StatusSeverity) -> str:
     return f" ({severity.word})" if severity > StatusSeverity.INFO else ""
-
-
-def _last_exit(agent: AgentStatus, now: float) -> str:
-    last_exit: Mapping[str, Any] = agent.get("last_exit") or {}
-    parts = [last_exit_text(agent.child or {})]
-    if last_exit.get("time") is not None:
-        parts.append(f"{format_time(last_exit['time'], now)} ({ago(last_exit['time'], now)})")
-    if last_exit.get("ran_for") is not None:
-        parts.append(f"after {format_duration(last_exit['ran_for'])}")
-    if last_exit:
-        parts.append("expected" if last_exit.get("expected") else "unexpected")
-    return ", ".join(part for part in parts if part)
 
 
 def _container_text(container: Any) -> str:

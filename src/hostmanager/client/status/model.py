@@ -13,6 +13,7 @@ from typing import Any
 
 from hostmanager.client.errors import ManagerError, router_error
 from hostmanager.client.site_model import SiteEntry, SiteHost
+from hostmanager.client.text import ago, format_time
 from hostmanager.util.text import format_duration, pluralize
 
 MAX_LAST_LINES = 5
@@ -180,6 +181,19 @@ def last_exit_text(child: Mapping[str, Any]) -> str:
     if last_exit.get("signal"):
         return str(last_exit["signal"])
     return "code unknown" if last_exit.get("code") is None else f"code {last_exit['code']}"
+
+
+def last_exit_sentence(child: Mapping[str, Any] | None, now: float) -> str:
+    """How it exited last, when, and after which time; empty if it never did."""
+    last_exit: Mapping[str, Any] = (child or {}).get("last_exit") or {}
+    parts = [last_exit_text(child or {})]
+    if last_exit.get("time") is not None:
+        parts.append(f"{format_time(last_exit['time'], now)} ({ago(last_exit['time'], now)})")
+    if last_exit.get("ran_for") is not None:
+        parts.append(f"after {format_duration(last_exit['ran_for'])}")
+    if last_exit:
+        parts.append("expected" if last_exit.get("expected") else "unexpected")
+    return ", ".join(part for part in parts if part)
 
 
 def next_attempt(child: Mapping[str, Any] | None, now: float) -> str:
