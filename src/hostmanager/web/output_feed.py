@@ -17,6 +17,7 @@ from hostmanager.client.errors import ManagerError
 from hostmanager.client.log_filter import LogLine
 from hostmanager.client.log_reader import LogSource
 from hostmanager.util.text import format_duration
+from hostmanager.web.errors import PageError
 
 INTERVAL = 1.0
 """Seconds between two requests for new lines."""
@@ -71,6 +72,7 @@ class OutputFeed:
         self._name = secrets.token_hex(4)
         self._last = 0  # the number of the newest line; the first one has 1
         self.error = ""
+        self._closed = False
 
     @property
     def is_idle(self) -> bool:
@@ -98,19 +100,27 @@ class OutputFeed:
         position = f"{self._name}-{self._last}"
         return Batch(lines, position, number < before_first, self.error)
 
-    async def follow(self, position: str) -> AsyncIterator[Batch]:
-        """Give what is new behind a position, again and again; also a new error, or its end."""
+    def before(self, position: str) -> list[LogLine]:
+        """The lines that are kept of before a position."""
+        new = len(self.since(position).lines)
+        return list(self._lines)[: len(self._lines) - new]
+
+    def _is_news(self, known: Batch) -> bool:
+        new = self.since(known.position)
+        return bool(new.lines) or new.error != known.error
+
+    async def follow(self, position: str, pause: float) -> AsyncIterator[Batch]:
+        """Give what is new behind a position, again and again; at the latest after a pause."""
         self._users += 1
-        error = ""
         try:
-            while True:
-                updated = self._updated
+            while not self._closed:
                 batch = self.since(position)
-                if batch.lines or batch.missing or batch.error != error:
-                    yield batch
-                    error = batch.error
+                yield batch
                 position = batch.position
-                await updated.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        while not self._closed and not self._is_news(batch):
+                            await self._updated.wait()
         finally:
             self._users -= 1
             self._used_at = time.monotonic()
@@ -134,6 +144,14 @@ class OutputFeed:
         self._requests += 1
         self._lines.extend(new)
         self._last += len(new)
+        self._wake()
+
+    def close(self) -> None:
+        """End it for those who follow it."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
         updated, self._updated = self._updated, asyncio.Event()
         updated.set()
 
@@ -154,12 +172,12 @@ class OutputFeeds:
             limit: Seconds for each answer of the manager.
 
         Raises:
-            TooManyFeedsError: Others are looked at.
+            PageError: Others are looked at.
         """
         if key in self._feeds:
             return self._feeds[key][0]
         if len(self._feeds) >= MAX_FEEDS:
-            raise TooManyFeedsError(
+            raise PageError(
                 f"The output of {MAX_FEEDS} agents is being read already; close a page, and load "
                 f"this one again after {format_duration(IDLE_TIMEOUT)}."
             )
@@ -171,13 +189,10 @@ class OutputFeeds:
 
     async def close(self) -> None:
         """End all of them."""
-        tasks = [task for _, task in self._feeds.values()]
-        for task in tasks:
+        tasks = []
+        for feed, task in self._feeds.values():
+            feed.close()
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+            tasks.append(task)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class TooManyFeedsError(Exception):
-    """The output of too many agents is read at a time."""

@@ -1,8 +1,9 @@
 """Which output of an agent a page shows: what was asked for, and how it is read."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hostmanager.client.log_filter import (
     LEVELS,
@@ -52,8 +53,15 @@ class OutputQuery:
     lines: int = LINES
 
     @classmethod
-    def of(cls, fields: Mapping[str, str], most: int = MAX_LINES) -> "OutputQuery":
+    def of(
+        cls, fields: Mapping[str, str], default: int = LINES, most: int = MAX_LINES
+    ) -> "OutputQuery":
         """Read it.
+
+        Args:
+            fields: As they came from a browser.
+            default: Lines, if nothing else is said.
+            most: Lines at most.
 
         Raises:
             PageError: It makes no sense.
@@ -68,7 +76,7 @@ class OutputQuery:
         lines = fields.get("lines", "")
         if lines and not (lines.isdecimal() and len(lines) < 9 and 1 <= int(lines) <= most):
             raise PageError(f"'lines' is {truncate(lines, 40)!r}; it must be from 1 to {most}.")
-        query = cls(search, level, given["since"], given["until"], int(lines or LINES))
+        query = cls(search, level, given["since"], given["until"], int(lines or default))
         query.times()
         return query
 
@@ -180,14 +188,29 @@ def search(
     return OutputView(lines[-query.lines :], older.notes)
 
 
-def follow_filter(
-    query: OutputQuery, before: Sequence[LogLine]
-) -> Callable[[Batch], list[LogLine]]:
-    """What selects from the batches of a feed: a traceback may come after its line."""
-    followed = FollowedFilter(query.selection)
-    if records := split_records(before):
-        followed.begin_with(records[-1], shown=query.selection.matches(records[-1]))
-    return lambda batch: followed.select(batch.lines)
+class LiveSelection:
+    """Selects from the batches of a feed: a traceback may come after its line."""
+
+    def __init__(self, query: OutputQuery, before: Sequence[LogLine]) -> None:
+        self._query = query
+        self._begin(before)
+
+    def _begin(self, before: Sequence[LogLine]) -> None:
+        selection = self._query.selection
+        self._followed = FollowedFilter(selection)
+        if records := split_records(before):
+            self._followed.begin_with(records[-1], shown=selection.matches(records[-1]))
+
+    def data(self, batch: Batch, now: float) -> dict[str, Any]:
+        """A batch as the browser gets it."""
+        if batch.missing:
+            self._begin(())
+        lines = self._followed.select(batch.lines)
+        return {
+            "lines": [line_data(line, now) for line in lines],
+            "missing": batch.missing,
+            "error": batch.error,
+        }
 
 
 def line_data(line: LogLine, now: float) -> dict[str, str]:

@@ -1,0 +1,114 @@
+"""An agent that somebody looks at, and what its manager is asked for the pages about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from hostmanager.client.errors import ClientError, FailureKind, ManagerError
+from hostmanager.client.log_reader import LogSource
+from hostmanager.client.manager_client import ManagerClient
+from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.web.context import ARGS, known_agent, known_host, reader_of
+from hostmanager.web.output_feed import OutputFeed, OutputFeeds
+from hostmanager.web.shared_reads import SharedReads
+
+FEEDS = web.AppKey("output_feeds", OutputFeeds)
+READS = web.AppKey("shared_reads", SharedReads)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a manager says.
+
+    Attributes:
+        data: None: nothing.
+        error: Why.
+    """
+
+    data: Any = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReader:
+    """An agent, and how its manager is asked.
+
+    Attributes:
+        status: The agent.
+        host: Its host.
+        limit: Seconds for an answer.
+        silent: Why its manager is not asked; empty: it is.
+    """
+
+    request: web.Request
+    status: AgentStatus
+    host: HostStatus
+    limit: float
+    silent: str
+
+    @classmethod
+    def of(cls, request: web.Request) -> "AgentReader":
+        """The agent that the path of a request names.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        name = request.match_info["host"]
+        status, host = known_agent(request, name, request.match_info["id"]), known_host(request, name)
+        silent = ""
+        if host.host.manager is None or not status.is_managed:
+            silent = "No manager controls it, so none keeps its output and its history."
+        elif host.error is not None:
+            silent = f"Its manager gives no answer: {host.error}."
+        return cls(request, status, host, float(request.app[ARGS].answer_time), silent)
+
+    @property
+    def manager(self) -> ManagerClient:
+        """What asks its manager; the same for all who may read the same.
+
+        Raises:
+            ManagerError: It cannot be asked.
+        """
+        if self.silent:
+            raise ManagerError(FailureKind.TIMEOUT, self.silent)
+        return reader_of(self.request, self.status.host)
+
+    async def ask(
+        self, what: str, seconds: float, read: Callable[[ManagerClient], Any], *, version: int = 0
+    ) -> Answer:
+        """Ask its manager, or take what it has said to somebody a moment ago.
+
+        Args:
+            what: A name for the question.
+            seconds: For how long an answer serves.
+            read: Asks; blocks.
+            version: Of the site, if an answer is of no use any more once that has changed.
+        """
+        try:
+            manager = self.manager
+            key = what, manager, self.status.instance_id, version
+            answers = self.request.app[READS]
+            return Answer(await answers.get(key, seconds, lambda: read(manager)))
+        except (ManagerError, ClientError) as error:
+            return Answer(error=str(error))
+
+    @property
+    def source(self) -> LogSource:
+        """What reads its output.
+
+        Raises:
+            ManagerError: Nobody keeps it.
+        """
+        return LogSource(self.status, self.manager)
+
+    @property
+    def feed(self) -> OutputFeed:
+        """Its output, as it comes.
+
+        Raises:
+            ManagerError: Nobody keeps it.
+        """
+        feeds = self.request.app[FEEDS]
+        return feeds.get((self.manager, self.status.instance_id), lambda: self.source, self.limit)

@@ -1,0 +1,159 @@
+"""The output of an agent: as a page, live, as a file, as JSON lines."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from aiohttp import web
+
+from hostmanager.client.errors import ManagerError
+from hostmanager.client.log_filter import LEVELS, LogLine
+from hostmanager.web.agent_reader import FEEDS, READS, AgentReader
+from hostmanager.web.errors import PageError
+from hostmanager.web.output_feed import OutputFeeds
+from hostmanager.web.output_view import (
+    MAX_DOWNLOAD_LINES,
+    OutputQuery,
+    OutputView,
+    LiveSelection,
+    line_data,
+    read_selected,
+    search,
+    text_lines,
+)
+from hostmanager.web.pages import render
+from hostmanager.web.shared_reads import SharedReads
+
+AGENT_LINES = 100
+"""Lines on the page of an agent."""
+
+KEEP_ALIVE = 5.0
+"""Seconds after which a stream without news says that it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOutput:
+    """The output on a page.
+
+    Attributes:
+        lines: As `line_data` gives them.
+        position: Where the live part begins; empty: nothing comes.
+        notes: What is not shown, and why.
+    """
+
+    lines: Sequence[Mapping[str, str]] = ()
+    position: str = ""
+    notes: Sequence[str] = ()
+
+
+def _shown(lines: Sequence[LogLine], position: str, notes: Sequence[str]) -> ShownOutput:
+    now = time.time()
+    return ShownOutput([line_data(line, now) for line in lines], position, notes)
+
+
+async def live_output(reader: AgentReader) -> ShownOutput:
+    """The newest lines of an agent."""
+    try:
+        kept = await reader.feed.all()
+    except (ManagerError, PageError) as error:
+        return ShownOutput(notes=[str(error)])
+    lines = list(kept.lines)[-AGENT_LINES:]
+    return _shown(lines, kept.position, [kept.error] if kept.error else [])
+
+
+async def show_output(request: web.Request) -> web.StreamResponse:
+    """The output that the query selects, in the form that it asks for."""
+    reader, form = AgentReader.of(request), request.query.get("as", "page")
+    if form not in _FORMS:
+        raise PageError(f"'as' is {form!r:.60}; it must be one of {', '.join(_FORMS)}.")
+    return await _FORMS[form](reader)
+
+
+async def _page(reader: AgentReader) -> web.StreamResponse:
+    query = OutputQuery.of(reader.request.query)
+    try:
+        output = await _selected(reader, query)
+    except ManagerError as error:
+        output = ShownOutput(notes=[str(error)])
+    return render(
+        reader.request,
+        "output.html",
+        agent=reader.status,
+        query=query,
+        levels=list(LEVELS),
+        output=output,
+    )
+
+
+async def _selected(reader: AgentReader, query: OutputQuery) -> ShownOutput:
+    if not query.is_live:
+        view = await asyncio.to_thread(read_selected, query, reader.source, reader.limit)
+        return _shown(view.lines, "", view.notes)
+    kept = await reader.feed.all()
+    view = await asyncio.to_thread(search, query, kept.lines, reader.source, reader.limit)
+    return _shown(view.lines, kept.position, [*view.notes, *filter(None, [kept.error])])
+
+
+async def _stream(reader: AgentReader) -> web.StreamResponse:
+    """What is new, as server-sent events; each names the position behind it."""
+    request, feed = reader.request, reader.feed
+    query = OutputQuery.of(request.query)
+    position = request.headers.get("Last-Event-ID") or request.query.get("from", "")
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    selection = LiveSelection(query, feed.before(position))
+    with suppress(ConnectionError):  # the browser is gone
+        async for batch in feed.follow(position, KEEP_ALIVE):
+            data = json.dumps(selection.data(batch, time.time()))
+            await response.write(f"id: {batch.position}\ndata: {data}\n\n".encode())
+    return response
+
+
+async def _text(reader: AgentReader) -> web.StreamResponse:
+    view = await _read_all(reader)
+    text = await asyncio.to_thread(text_lines, view, time.time())
+    return _file(reader, text, "text/plain", "log")
+
+
+async def _json_lines(reader: AgentReader) -> web.StreamResponse:
+    view = await _read_all(reader)
+    text = "".join(f"{json.dumps(line.as_json())}\n" for line in view.lines)
+    return _file(reader, text, "application/jsonl", "jsonl")
+
+
+async def _read_all(reader: AgentReader) -> OutputView:
+    query = OutputQuery.of(reader.request.query, MAX_DOWNLOAD_LINES, MAX_DOWNLOAD_LINES)
+    return await asyncio.to_thread(read_selected, query, reader.source, reader.limit)
+
+
+def _file(reader: AgentReader, text: str, content_type: str, ending: str) -> web.Response:
+    """An answer that the browser keeps as a file, whatever the id has in it."""
+    name = quote(f"{reader.status.instance_id.replace('/', '_')}.{ending}", safe="")
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    return web.Response(
+        body=text.encode("utf-8", "replace"),
+        content_type=content_type,
+        charset="utf-8",
+        headers=headers,
+    )
+
+
+_FORMS = {"page": _page, "stream": _stream, "text": _text, "jsonl": _json_lines}
+
+
+async def _end_streams(app: web.Application) -> None:
+    """A stream never ends by itself; the server would wait for it."""
+    await app[FEEDS].close()
+
+
+def setup(app: web.Application) -> None:
+    """Prepare what the handlers here share."""
+    app[FEEDS], app[READS] = OutputFeeds(), SharedReads()
+    app.on_shutdown.append(_end_streams)
+
+
+ROUTES = [web.get("/output/{host}/{id:.+}", show_output)]
