@@ -56,7 +56,10 @@ class AgentReader:
             NotFoundError: There is none.
         """
         name = request.match_info["host"]
-        status, host = known_agent(request, name, request.match_info["id"]), known_host(request, name)
+        status, host = (
+            known_agent(request, name, request.match_info["id"]),
+            known_host(request, name),
+        )
         silent = ""
         if host.host.manager is None or not status.is_managed:
             silent = "No manager controls it, so none keeps its output and its history."

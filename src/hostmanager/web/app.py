@@ -22,7 +22,7 @@ from hostmanager.web.context import (
 )
 from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
 from hostmanager.web.pages import filled_fields, render, render_again
-from hostmanager.web.routes import session, site
+from hostmanager.web.routes import agent, output, session, site
 from hostmanager.web.sessions import Sessions
 from hostmanager.web.settings import WebSettings
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 ROUTE_MODULES = (
     site,
+    agent,
+    output,
     session,
 )
 """Modules with ``ROUTES``, and, if they keep something while the server runs, ``setup(app)``."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -80,9 +79,7 @@ def _journal(reader: AgentReader, manager: ManagerClient) -> JournalEntries:
     return read_journal(manager, JournalQuery([name], (), None, ENTRIES), name, reader.limit)
 
 
-def shown_entries(
-    entries: list[dict[str, Any]], host: str, now: float
-) -> list[Mapping[str, Any]]:
+def shown_entries(entries: list[dict[str, Any]], host: str, now: float) -> list[dict[str, Any]]:
     """The newest entries, the newest first; a crash loop is one line."""
     folded = fold_cycles([{"host": host, **entry} for entry in entries], {host: now})
     told = [entry for entry in folded if entry["kind"] != "output"]

@@ -17,9 +17,9 @@ from hostmanager.web.errors import PageError
 from hostmanager.web.output_feed import OutputFeeds
 from hostmanager.web.output_view import (
     MAX_DOWNLOAD_LINES,
+    LiveSelection,
     OutputQuery,
     OutputView,
-    LiveSelection,
     line_data,
     read_selected,
     search,
