@@ -126,13 +126,22 @@ class OutputView:
     notes: tuple[str, ...] = ()
 
 
-def read_selected(query: OutputQuery, source: LogSource, limit: float) -> OutputView:
+def read_selected(
+    query: OutputQuery, source: LogSource, limit: float, before: float | None = None
+) -> OutputView:
     """Read what was asked for from a manager. Blocks.
+
+    Args:
+        query: What was asked for.
+        source: What reads it.
+        limit: Seconds for each answer of the manager.
+        before: Unix time that ends it, instead of that of the query.
 
     Raises:
         ManagerError: No answer.
     """
     chosen = query.select_from(source)
+    chosen.until = chosen.until if before is None else before
     lines = chosen.read(query.lines, limit)
     newest = lines[-query.lines :]
     return OutputView(newest, tuple(_cut_notes(len(newest), query, is_cut=chosen.truncated)))
@@ -182,8 +191,7 @@ def search(
     if len(chosen) >= query.lines or not query.selection.is_active:
         return OutputView(chosen)
     until, rest = older_than(kept)
-    begin = replace(query, until="" if until is None else repr(until))
-    older = read_selected(begin, source, limit)
+    older = read_selected(query, source, limit, until)
     lines = [*older.lines, *select_live(query, rest)]
     return OutputView(lines[-query.lines :], older.notes)
 
