@@ -333,6 +333,10 @@ class Clock:
 @examples(300)
 def test_queries(instance_id, limit, since):
     for ask, params in (
+        (
+            check_query,
+            {"instance_id": instance_id, "limit": limit, "since": since, "kinds": instance_id},
+        ),
         (check_query, {"instance_id": instance_id, "limit": limit, "since": since}),
         (check_output_query, {"instance_id": instance_id, "lines": limit, "since": since}),
     ):

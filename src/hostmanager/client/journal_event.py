@@ -109,9 +109,10 @@ def decode_compact(text: str) -> list[JournalEvent]:
 
 
 def _events(columns: Mapping[str, Any]) -> list[JournalEvent]:
-    keys, texts, names = columns["keys"], columns["texts"], [*columns["instances"], None]
+    keys, texts, names = columns["keys"], columns["texts"], columns["instances"]
     facts = [
-        Fact.of_data(kind, dict(zip(keys, data, strict=False))) for kind, data in columns["facts"]
+        Fact.of_data(str(kind), dict(zip(keys, values, strict=True)))
+        for kind, *values in columns["facts"]
     ]
     ids = accumulate(columns["ids"])
     times = accumulate(columns["milliseconds"])

@@ -13,11 +13,14 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
+from hostmanager.journal.compact import CompactPage, read_compact
 from hostmanager.journal.entry import Entry, EntryKind
 from hostmanager.journal.store import Limits, Query, read_entries
 from hostmanager.journal.writer import FlushMarker, JournalWriter, QueueItem
+
+_T = TypeVar("_T")
 
 MAX_HISTORY = 10_000
 """Entries that can be read at a time."""
@@ -133,11 +136,22 @@ class Journal:
         """
         if not 1 <= query.limit <= MAX_HISTORY:
             raise ValueError(f"limit must be from 1 to {MAX_HISTORY}, not {query.limit}")
+        return self._read(read_entries, query)
+
+    def compact_page(self, query: Query) -> CompactPage:
+        """Read entries in the short form that a timeline needs, as `page` does; any limit is fine.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        return self._read(read_compact, query)
+
+    def _read(self, read: Callable[[Path, Query], _T], query: Query) -> _T:
         self.flush()
         try:
             if not self.path.is_file():  # SQLite would wait for ever on a pipe
                 raise JournalError(self.error or f"The journal {self.path} is missing.")
-            return read_entries(self.path, query)
+            return read(self.path, query)
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
                 self.error or f"The journal {self.path} cannot be read: {error}."

@@ -97,6 +97,9 @@ class Query:
         since: None from before this Unix time.
         before: Only those older than the entry of this id.
         max_chars: At most so many characters of text and data, but one entry at least.
+        until: None from this Unix time on.
+        after: Only those newer than the entry of this id.
+        kinds: Only those of these kinds; empty: of any.
     """
 
     instance_id: str | None = None
@@ -104,6 +107,24 @@ class Query:
     since: float | None = None
     before: int | None = None
     max_chars: int | None = None
+    until: float | None = None
+    after: int | None = None
+    kinds: tuple[str, ...] = ()
+
+    def where(self, *more: str) -> tuple[str, list[Any]]:
+        """The condition in SQL, with further ones, and the values in it."""
+        values: dict[str, Any] = {
+            "instance_id = ?": self.instance_id,
+            "time >= ?": self.since,
+            "time < ?": self.until,
+            "id < ?": self.before,
+            "id > ?": self.after,
+        }
+        conditions = {text: value for text, value in values.items() if value is not None}
+        kinds = f"kind IN ({', '.join('?' * len(self.kinds))})"
+        texts = [*conditions, *([kinds] if self.kinds else ()), *more]
+        where = f"WHERE {' AND '.join(texts)} " if texts else ""
+        return where, [*conditions.values(), *self.kinds]
 
 
 class Store:
@@ -241,18 +262,12 @@ def read_entries(path: Path, query: Query) -> tuple[list[dict[str, Any]], bool]:
     Raises:
         sqlite3.Error: The file cannot be read.
     """
-    conditions = {
-        "instance_id = ?": query.instance_id,
-        "time >= ?": None if query.since is None else float(query.since),
-        "id < ?": query.before,
-    }
-    conditions = {text: value for text, value in conditions.items() if value is not None}
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    where, values = query.where()
     select = f"SELECT {_COLUMNS} FROM entries {where}ORDER BY id DESC LIMIT ?"
     rows: list[Any] = []
     chars, has_older = 0, False
-    with closing(_connect(path, "ro")) as database:
-        for row in database.execute(select, (*conditions.values(), query.limit + 1)):
+    with closing(open_readonly(path)) as database:
+        for row in database.execute(select, (*values, query.limit + 1)):
             chars += _ENTRY_CHARS + len(str(row[-1])) + len(str(row[-2]))
             too_large = query.max_chars is not None and chars > query.max_chars
             has_older = len(rows) == query.limit or (bool(rows) and too_large)
@@ -260,6 +275,15 @@ def read_entries(path: Path, query: Query) -> tuple[list[dict[str, Any]], bool]:
                 break
             rows.append(row)
     return [from_row(row) for row in reversed(rows)], has_older
+
+
+def open_readonly(path: Path) -> sqlite3.Connection:
+    """Open the file for reading.
+
+    Raises:
+        sqlite3.Error: It cannot be read.
+    """
+    return _connect(path, "ro")
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ocs import ocs_agent
@@ -18,9 +19,12 @@ from hostmanager.agent.operations.coroutine_operation import (
     TaskResult,
     operation,
 )
-from hostmanager.journal import JournalError, Query
+from hostmanager.journal import EntryKind, Journal, JournalError, Query
 
 MAX_HISTORY_LIMIT = 10_000
+
+MAX_COMPACT_LIMIT = 100_000
+"""Entries in one result in the short form: a whole journal."""
 
 MAX_PAGE_CHARS = 512 * 1024
 """Characters of text and data in one result: a page."""
@@ -28,6 +32,9 @@ MAX_PAGE_CHARS = 512 * 1024
 LARGE_RESULT = 1000
 RESULT_TTL = 60.0
 """A result of more than so many entries is forgotten after so many seconds."""
+
+
+KINDS = tuple(kind.value for kind in EntryKind)
 
 
 class QueryError(ValueError):
@@ -39,38 +46,55 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def check_query(params: Mapping[str, Any], limit_name: str = "limit") -> Query:
+def check_query(
+    params: Mapping[str, Any], limit_name: str = "limit", max_limit: int = MAX_HISTORY_LIMIT
+) -> Query:
     """Check the parameters as they came from a client, who knows the limit by `limit_name`.
 
     Raises:
         QueryError: One of them makes no sense.
     """
     instance_id, limit, since = params["instance_id"], params["limit"], params["since"]
-    before = params.get("before")
+    before, after, kinds = params.get("before"), params.get("after"), params.get("kinds")
     if instance_id is not None and not isinstance(instance_id, str):
         raise QueryError("'instance_id' must be the name of an instance, or None for all.")
-    if not is_integer(limit) or not 1 <= limit <= MAX_HISTORY_LIMIT:
-        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {MAX_HISTORY_LIMIT}.")
-    if before is not None and not (is_integer(before) and 0 <= before < 2**63):
-        raise QueryError("'before' must be the id of an entry, from 0 to 2**63 - 1, or None.")
-    if since is not None:
-        try:
-            valid = not isinstance(since, bool) and math.isfinite(since)
-        except (TypeError, OverflowError):
-            valid = False
-        if not valid:
-            raise QueryError("'since' must be a Unix time in seconds, or None.")
-        since = float(since)
-    return Query(instance_id, limit, since, before, MAX_PAGE_CHARS)
+    if not is_integer(limit) or not 1 <= limit <= max_limit:
+        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {max_limit}.")
+    for name, value in (("before", before), ("after", after)):
+        if value is not None and not (is_integer(value) and 0 <= value < 2**63):
+            raise QueryError(f"'{name}' must be the id of an entry, from 0 to 2**63 - 1, or None.")
+    since, until = _unix_time("since", since), _unix_time("until", params.get("until"))
+    if kinds is not None and not (
+        isinstance(kinds, list | tuple) and set(map(repr, kinds)) <= set(map(repr, KINDS))
+    ):
+        raise QueryError(f"'kinds' must be a list of these, or None: {', '.join(KINDS)}.")
+    kinds = tuple(dict.fromkeys(kinds or ()))
+    return Query(instance_id, limit, since, before, MAX_PAGE_CHARS, until, after, kinds)
+
+
+def _unix_time(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        valid = not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        valid = False
+    if not valid:
+        raise QueryError(f"'{name}' must be a Unix time in seconds, or None.")
+    return float(value)
 
 
 @ocs_agent.param("instance_id", default=None)
 @ocs_agent.param("limit", default=100)
 @ocs_agent.param("since", default=None)
 @ocs_agent.param("before", default=None)
+@ocs_agent.param("until", default=None)
+@ocs_agent.param("after", default=None)
+@ocs_agent.param("kinds", default=None)
+@ocs_agent.param("compact", default=False)
 @operation(journaled=False)
 async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) -> TaskResult:
-    """history(instance_id=None, limit=100, since=None, before=None)
+    """history(instance_id, limit=100, since, before, until, after, kinds, compact=False)
 
     **Task** - Show what happened: requests and their results, which agents
     were started, ended or changed their state, and when. It works, too, while
@@ -79,9 +103,14 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     Args:
       instance_id (str): only what concerns this agent, which need not
         exist any more. Default: everything.
-      limit (int): the newest so many entries, from 1 to 10000.
+      limit (int): the newest so many entries, from 1 to 10000; with
+        ``compact`` to 100000.
       since (float): nothing from before this Unix time.
       before (int): only what is older than the entry of this id.
+      until (float): only what is from before this Unix time.
+      after (int): only what is newer than the entry of this id.
+      kinds (list): only entries of these kinds.
+      compact (bool): a short form, for programs that draw a timeline.
 
     Notes:
       The entries are in ``session.data['entries']``, the newest last::
@@ -90,7 +119,8 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
          'text': 'exited with code 1 after 3.2 s, unexpectedly', 'data': {...}}
 
       The kinds are ``manager``, ``request``, ``result``, ``reload``,
-      ``launch``, ``exit``, ``state``, ``output``, ``router`` and ``journal``.
+      ``launch``, ``exit``, ``state``, ``output``, ``health``, ``router`` and
+      ``journal``.
       Where there are more than ``limit``, or than fit into a reply,
       ``session.data['older']`` is what to give as ``before`` for the next
       older ones; else it is null. A reply of more than 1000 entries is
@@ -98,25 +128,56 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     """
     journal = manager.host.journal
     try:
-        entries, has_older = await asyncio.to_thread(journal.page, check_query(params))
+        page = await asyncio.to_thread(_read, journal, params)
     except QueryError as error:
         return False, str(error)
     except JournalError as error:
         session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
-    older = entries[0]["id"] if has_older else None
     session.data = {
-        "entries": entries,
-        "older": older,
+        **page.data,
+        "older": page.older,
         "trouble": journal.error,
         "now": time.time(),  # so that a client need not trust its own clock
     }
-    if len(entries) > LARGE_RESULT:
+    if page.count > LARGE_RESULT:
         asyncio.get_running_loop().call_later(RESULT_TTL, _forget, session)
-    text = f"{len(entries)} entries."
-    if older is not None:
-        text += f" There are older ones: request those with before={older}."
+    text = f"{page.count} entries."
+    if page.older is not None:
+        text += f" There are older ones: request those with before={page.older}."
     return True, text
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What was read.
+
+    Attributes:
+        data: The entries, for the session.
+        count: How many they are.
+        older: The id of the oldest, if there are older ones; else None.
+    """
+
+    data: dict[str, Any]
+    count: int
+    older: int | None
+
+
+def _read(journal: Journal, params: Mapping[str, Any]) -> _Page:
+    """Read the journal as a client wants it; waits for the disk.
+
+    Raises:
+        QueryError: A parameter makes no sense.
+        JournalError: The journal cannot be read.
+    """
+    if not isinstance(params["compact"], bool):
+        raise QueryError("'compact' must be True or False.")
+    if params["compact"]:
+        short = journal.compact_page(check_query(params, max_limit=MAX_COMPACT_LIMIT))
+        return _Page({"entries": [], "compact": short.text}, short.count, short.older)
+    entries, has_older = journal.page(check_query(params))
+    older = entries[0]["id"] if has_older else None
+    return _Page({"entries": entries}, len(entries), older)
 
 
 def _forget(session: Any) -> None:
