@@ -19,6 +19,7 @@ from hostmanager.web.context import (
     WEB_SETTINGS,
     known_session,
     settings_of,
+    url_of,
 )
 from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
 from hostmanager.web.pages import filled_fields, render, render_again
@@ -54,7 +55,9 @@ def create_app(
         live_site: The site; whoever calls this starts and closes it.
         args: The options that the client layer reads.
     """
-    app = web.Application(middlewares=[_answer_errors, _check], client_max_size=MAX_FORM_BYTES)
+    app = web.Application(
+        middlewares=[_check_host, _answer_errors, _check_form], client_max_size=MAX_FORM_BYTES
+    )
     app[WEB_SETTINGS], app[LIVE_SITE], app[ARGS] = settings, live_site, args
     app[SESSIONS] = Sessions()
     routes = [route for module in ROUTE_MODULES for route in module.ROUTES]
@@ -81,12 +84,19 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 
 
 @web.middleware
-async def _check(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Check where a request comes from, before anything else is done about it."""
-    settings = settings_of(request)
-    security.check_host_name(request.headers.get("Host", ""), settings)
+async def _check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+    problem = security.host_problem(request.headers.get("Host", ""), settings_of(request))
+    return web.Response(text=problem, status=421) if problem else await handler(request)
+
+
+@web.middleware
+async def _check_form(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Check where a form comes from, before anything else is done about it."""
     if request.method not in security.SAFE_METHODS:
+        settings = settings_of(request)
         security.check_origin(request.headers, settings)
+        if request.path not in (url_of(request, "login"), url_of(request, "logout")):
+            security.check_read_only(settings)
         security.check_form(await request.post(), known_session(request))
     return await handler(request)
 

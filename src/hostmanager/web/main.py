@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import MutableMapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from math import isinf
 
 from aiohttp import web
@@ -53,22 +53,21 @@ async def serve(args: argparse.Namespace, settings: WebSettings, notify: NotifyS
         shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_field_size=MAX_HEADER_BYTES,
     )
+    listener = _bind(settings)  # people wait there until there is something to see
     try:
-        with closing(
-            _bind(settings)
-        ) as listener:  # people wait there until there is something to see
-            await runner.setup()
-            await live.start()
-            await _wait_for_answers(live, args.answer_time)
-            await web.SockSite(runner, listener).start()
-            address = address_of(runner, settings)
-            log.info("%s is shown at %s", live.site.path, address)
-            notify.send(f"READY=1\nSTATUS=at {address}")
-            await _wait(ended, notify)
-            notify.send("STOPPING=1")
+        await runner.setup()
+        await live.start()
+        await _wait_for_answers(live, args.answer_time)
+        await web.SockSite(runner, listener).start()
+        address = address_of(runner, settings)
+        log.info("%s is shown at %s", live.site.path, address)
+        notify.send(f"READY=1\nSTATUS=at {address}")
+        await _wait(ended, notify)
+        notify.send("STOPPING=1")
     finally:
         await live.close()
         await runner.cleanup()
+        listener.close()
 
 
 def _bind(settings: WebSettings) -> socket.socket:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from hostmanager.web.errors import ExpiredFormError, ForbiddenError
 from hostmanager.web.sessions import CSRF_FIELD, Session
-from hostmanager.web.settings import WebSettings, host_of, known_names
+from hostmanager.web.settings import WebSettings, host_of
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -39,17 +39,17 @@ HEADERS = {
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
-def check_host_name(host: str, settings: WebSettings) -> None:
-    """Check the name by which a browser asks: a page of others may have had it rebound to us.
+def host_problem(host: str, settings: WebSettings) -> str:
+    """What is wrong with the name by which a browser asks; empty: nothing.
 
-    Raises:
-        ForbiddenError: It is none of ours.
+    A page of somebody else may have had its name rebound to this address.
     """
-    if host_of(host) not in settings.names:
-        raise ForbiddenError(
-            f"This server is not asked for by the name {host_of(host)!r:.100}, but by one of: "
-            f"{known_names(settings.names)}. Whoever runs it adds others by --allow-host NAME."
-        )
+    if host_of(host) in settings.names:
+        return ""
+    return (
+        f"This server is not asked for by the name {host_of(host)!r:.100}, but by one of: "
+        f"{', '.join(sorted(settings.names))}. Whoever runs it adds others by --allow-host NAME.\n"
+    )
 
 
 def check_origin(headers: Mapping[str, str], settings: WebSettings) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import ipaddress
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -140,8 +139,3 @@ def host_of(netloc: str) -> str:
         return (urlsplit(f"//{netloc}").hostname or "").lower()
     except ValueError:
         return ""
-
-
-def known_names(names: Iterable[str]) -> str:
-    """List names for a message."""
-    return ", ".join(sorted(names))

@@ -23,10 +23,10 @@ KEEPALIVE_INTERVAL = 5.0
 GATHER_INTERVAL = 0.2
 """Seconds between two messages to a browser: what changes in between is told together."""
 
-MAX_PROBLEMS = 50
+LISTED_PROBLEMS = 50
 """Problems that the page lists; the table has all."""
 
-MAX_MESSAGES = 8
+KEPT_MESSAGES = 8
 """Messages that are kept for browsers that need the same."""
 
 
@@ -77,7 +77,7 @@ class SiteFeed:
     def _message(self, since: int, version: int, hosts: set[str], *, full: bool) -> str:
         key = since, version, full
         if key not in self._messages:
-            while len(self._messages) >= MAX_MESSAGES:
+            while len(self._messages) >= KEPT_MESSAGES:
                 del self._messages[next(iter(self._messages))]
             self._messages[key] = self._make(since, version, hosts, full=full)
         return self._messages[key]
@@ -126,8 +126,8 @@ def site_context(live: LiveSite) -> dict[str, Any]:
     hosts, now = live.hosts(), time.time()
     problems = list(find_problems(hosts, now))
     return {
-        "problems": problems[:MAX_PROBLEMS],
-        "omitted": len(problems[MAX_PROBLEMS:]),
+        "problems": problems[:LISTED_PROBLEMS],
+        "omitted": len(problems[LISTED_PROBLEMS:]),
         "notes": list(find_notes(agent for host in hosts for agent in host.agents)),
         "unmanaged": list(live.unmanaged()),
     }

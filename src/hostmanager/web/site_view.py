@@ -16,6 +16,7 @@ from hostmanager.client.status.model import (
     severity_counts,
 )
 from hostmanager.client.status.problems import worst_first
+from hostmanager.util.text import pluralize
 
 MAX_QUERY_CHARS = 200
 """Characters of a search."""
@@ -74,6 +75,11 @@ class SiteQuery:
         """Whether it is the page without any query."""
         return self == SiteQuery()
 
+    @property
+    def selects_all(self) -> bool:
+        """Whether it shows all agents, in whatever order."""
+        return not self.q and self.show == "all"
+
     def parameters(self, **changed: str) -> dict[str, str]:
         """The parameters of an address, without those that are as they are by default."""
         query, usual = replace(self, **changed), SiteQuery()
@@ -129,10 +135,9 @@ def groups_of(hosts: Sequence[HostStatus], query: SiteQuery) -> list[AgentGroup]
 
 
 def _by_host(hosts: Sequence[HostStatus], query: SiteQuery) -> Iterable[AgentGroup]:
-    is_filtered = bool(query.q) or query.show != "all"
     for host in worst_first(hosts) if query.sort == "problems" else hosts:
         agents = _select(host.agents, query)
-        if agents or not is_filtered:
+        if agents or query.selects_all:
             yield AgentGroup(host.host.name, host.host.name, agents, host)
 
 
@@ -197,13 +202,19 @@ class SiteCounts:
     worst: StatusSeverity
 
 
+def _of_hosts(words: str) -> str:
+    """Say ``1 silent`` of hosts beside agents: ``1 host silent``."""
+    number, _, what = words.partition(" ")
+    return f"{pluralize(int(number), 'host')} {what}"
+
+
 def count_site(hosts: Sequence[HostStatus]) -> SiteCounts:
     """Count hosts and agents, as `hostmanager status` does."""
     managed = [agent for host in hosts for agent in host.agents if agent.is_managed]
     by_severity = Counter(agent.severity for agent in managed)
     of_hosts = tuple(words for _, words in host_severity_counts(hosts))
     words = [words for _, words in severity_counts(managed)]
-    title = ", ".join([*(f"hosts: {each}" for each in of_hosts[:1]), *words])
+    title = ", ".join([*map(_of_hosts, of_hosts[:1]), *words])
     return SiteCounts(
         len(hosts),
         of_hosts,

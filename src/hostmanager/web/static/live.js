@@ -5,7 +5,7 @@
 
 const SILENCE = 12; // seconds without a message: the server sends one every five
 const REFRESH_PAUSE = 1000; // milliseconds between two fetches of the page, at least
-const HIDDEN_LIMIT = 60000; // milliseconds: a browser has six connections for all its tabs
+const HIDDEN_LIMIT = 3000; // milliseconds: a browser has six connections for all its tabs
 
 const body = document.body;
 const oldAfter = Number(body.dataset.oldAfter);
@@ -142,7 +142,7 @@ let fetching = false;
 let missed = new Set();
 let missedAll = false;
 
-export async function refresh(hosts, address = location.href) {
+export async function refresh(hosts, address = body.dataset.refresh || location.href) {
   const depends = (part) =>
     part.dataset.live === "*" || missedAll || missed.has(part.dataset.live);
   if (hosts === null) missedAll = true;
@@ -162,7 +162,9 @@ export async function refresh(hosts, address = location.href) {
         for (const id of parts) {
           const old = document.getElementById(id);
           const fresh = page.getElementById(id);
-          if (old && fresh) morph(old, document.importNode(fresh, true));
+          if (!old) continue;
+          if (fresh) morph(old, document.importNode(fresh, true));
+          else old.hidden = true; // what is searched for does not show it
         }
         showTitle();
       }
