@@ -23,7 +23,7 @@ import txaio
 
 from hostmanager.drivers.process.priority import MANAGER_NICE
 from hostmanager.testing.crossbar_router import CrossbarRouter, RouterError, find_crossbar
-from tests.support import longest_first
+from tests.support import longest_first, seeds
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site
@@ -46,7 +46,8 @@ NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure how long each file takes, if that is wanted."""
+    """The examples of hypothesis; measure how long each file takes, if that is wanted."""
+    seeds.choose_examples()
     if os.environ.get("HM_TEST_RECORD") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(longest_first.Recorder())
 

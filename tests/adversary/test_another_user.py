@@ -28,10 +28,10 @@ from tests.adversary.actions import (
     adversary,
     socket_names,
 )
-from tests.adversary.conftest import examples
 from tests.integration.process.conftest import Host
 from tests.support.clients import children, client, states
 from tests.support.processes import alive, processes, processes_of
+from tests.support.seeds import examples
 from tests.support.sites import Site, instance
 from tests.support.users import needs_root
 from tests.support.waiting import wait_for

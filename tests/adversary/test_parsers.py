@@ -47,7 +47,7 @@ from hostmanager.siteconfig.plugins import argument_probe as arguments
 from hostmanager.siteconfig.plugins import installed_classes as classes
 from hostmanager.siteconfig.site_file import load_site_file
 from hostmanager.util import procfs as proc
-from tests.adversary.conftest import examples
+from tests.support.seeds import examples
 
 DIGITS = "9" * 5000
 NUMBERS = st.sampled_from(

@@ -11,6 +11,7 @@ from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.record import ANY_RUN, STOPPING_STATES, State
 from hostmanager.core.requests import Request
 from tests.sim.invariants import Watch
+from tests.support.seeds import examples
 from tests.unit.core.fake_engine import MixedWorld, foreign, passive, service
 from tests.unit.core.fakes import (
     CRASHES,
@@ -347,7 +348,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert record.state.value == target.value, record
 
 
-AnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+AnyOrder.TestCase.settings = settings(examples(60), stateful_step_count=40)
 TestAnyOrder = AnyOrder.TestCase
 
 

@@ -1,13 +1,10 @@
-"""A day on which many agents fail, break and are mended, beside healthy ones that die at times.
-
-Again: ``HOSTMANAGER_SIM_SEED=<seed>``.
-"""
+"""A day on which many agents fail, break and are mended, beside healthy ones that die at times."""
 
 from random import Random
 
 from hostmanager.core.policy import CpuBudget, Policy
 from hostmanager.core.record import State
-from tests.sim.test_simulation import chosen_seed
+from tests.support.seeds import chosen_seed
 from tests.unit.core.fakes import OBEYS, Behaviour, World, spec
 
 DAY, HOUR = 86_400.0, 3600.0
@@ -72,9 +69,7 @@ class FailingDay:
 
 
 def test_failing_agents_keep_to_their_budget_all_day_and_no_healthy_one_pays():
-    seed = chosen_seed()
-    print(f"to see this day again: HOSTMANAGER_SIM_SEED={seed}")
-    day = FailingDay(seed)
+    day = FailingDay(chosen_seed(7))
     started = day.world.clock.mono
     shares = []
     for _ in range(24):

@@ -20,6 +20,7 @@ from hostmanager.agent.host import MAX_TEXT_CHARS
 from hostmanager.core.requests import MAX_REQUESTS
 from tests.integration.router.steps import wait_ready
 from tests.support.clients import client
+from tests.support.seeds import chosen_seed
 from tests.support.sites import instance
 
 MOST = 2.0
@@ -199,8 +200,7 @@ def test_what_is_larger_than_a_frame_costs_the_connection_at_most(site, manager,
 
 
 def test_random_calls_change_nothing_and_hold_up_nothing(site, manager, post):
-    seed = int(os.environ.get("HM_TEST_SEED", "20"))
-    chance = random.Random(seed)
+    chance = random.Random(chosen_seed(20))
     actions = ["start", "status", "wait", "abort", "history", "output", "update"]
     actions += ["requests", "x", "", "é", "__class__", "a" * 300]
 
@@ -221,7 +221,7 @@ def test_random_calls_change_nothing_and_hold_up_nothing(site, manager, post):
         post(*args, end=chance.choice(["", ".ops"]))
     still_well(site, post)
     assert "Traceback" not in manager.output()
-    print(f"seed {seed}: the costliest took the loop {post.longest:.3f} s")
+    print(f"the costliest took the loop {post.longest:.3f} s")
 
 
 def test_calls_that_wait_for_their_turn_are_bounded(site, post, manager):

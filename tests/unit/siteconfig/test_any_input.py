@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ocs.site_config import SiteConfig
 
@@ -52,13 +52,11 @@ def test_any_text_of_yaml_signs(text):
 
 
 @given(ONE_BYTE_CHANGED)
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_good_file_with_one_byte_changed(content):
     load_bytes(content)
 
 
 @given(ONE_NODE_REPLACED)
-@settings(max_examples=300, deadline=None)
 def test_any_node_at_each_position(content):
     load_bytes(content)
 
@@ -80,7 +78,6 @@ BAD_ENTRY = st.one_of(
 
 
 @given(st.lists(st.tuples(st.booleans(), GOOD_ENTRY, BAD_ENTRY), max_size=6))
-@settings(deadline=None)
 def test_good_and_bad_entries_do_not_touch_each_other(drawn):
     entries, good, bad = [], [], set()
     for number, (is_good, good_entry, bad_entry) in enumerate(drawn):

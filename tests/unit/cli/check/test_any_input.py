@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.siteconfig.broken_files import (
     GOOD_DATA,
@@ -82,25 +82,21 @@ def checked(content):
 
 
 @given(ONE_NODE_REPLACED)
-@settings(max_examples=300, deadline=None)
 def test_any_node_at_each_position(content):
     checked(content)
 
 
 @given(ONE_BYTE_CHANGED)
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_a_good_file_with_one_byte_changed(content):
     checked(content)
 
 
 @given(st.binary())
-@settings(deadline=None)
 def test_any_bytes(content):
     assert checked(content).errors
 
 
 @given(st.dictionaries(st.text(max_size=12), NODES, max_size=5), st.sampled_from(["hub", "daq"]))
-@settings(deadline=None)
 def test_any_further_keys(more, where):
     data = yaml.safe_load(dump(GOOD_DATA))
     target = data["hub"] if where == "hub" else data["hosts"]["daq"]
