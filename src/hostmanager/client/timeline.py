@@ -48,12 +48,14 @@ class HostEvents:
         begins: Unix time since which they are complete.
         now: Until when they are: when the manager answered last, by its clock.
         current: The present states by id.
+        present: The time now by that clock, if the manager has not answered since; else None.
     """
 
     events: Sequence[JournalEvent]
     begins: float
     now: float
     current: Mapping[str, CurrentState] = field(default_factory=dict)
+    present: float | None = None
 
 
 def make_lanes(host: str, known: HostEvents, span: TimeSpan) -> list[Lane]:
@@ -70,21 +72,24 @@ def make_lanes(host: str, known: HostEvents, span: TimeSpan) -> list[Lane]:
             marks.setdefault(name, []).append(mark)
     lanes = []
     for name in sorted(tracks):
-        bands = clip(_bounded(tracks[name], begins, known.now, span), span)
+        bands = clip(_bounded(tracks[name], begins, known, span), span)
         silences = clip(builder.silences.get(name, ()), span)
         if name in marks or any(band.state != ABSENT for band in bands) or not name:
             lanes.append(Lane(host, name, bands, marks.get(name, ()), silences))
     return lanes
 
 
-def _bounded(bands: Sequence[Band], begins: float, now: float, span: TimeSpan) -> Iterable[Band]:
-    """Bands, and before the journal begins that nothing is known."""
+def _bounded(
+    bands: Sequence[Band], begins: float, known: HostEvents, span: TimeSpan
+) -> Iterable[Band]:
+    """Bands, and before the journal begins and after its manager fell silent that nothing is known."""
     if begins > span.start:
-        end = min(begins, now)
-        if end > span.start:
-            text = "before the journal begins"
-            yield Band(span.start, end, UNKNOWN, StatusSeverity.UNKNOWN, text)
+        text = "before the journal begins"
+        yield Band(span.start, min(begins, known.now), UNKNOWN, StatusSeverity.UNKNOWN, text)
     yield from bands
+    if known.present is not None:
+        text = "its manager has not answered since"
+        yield Band(known.now, known.present, UNKNOWN, StatusSeverity.UNKNOWN, text)
 
 
 @dataclass(slots=True)
