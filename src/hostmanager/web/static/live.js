@@ -221,8 +221,10 @@ function showConnection(silence) {
 }
 
 let lastTry = clock();
+let isPaused = false; // nobody has looked for long
 
 function reconnect() {
+  if (isPaused) return;
   lastTry = clock();
   connect();
 }
@@ -233,13 +235,15 @@ document.addEventListener("visibilitychange", () => {
   clearTimeout(hiddenTimer);
   if (document.hidden) {
     hiddenTimer = setTimeout(() => {
+      isPaused = true;
       source?.close();
       source = null;
       document.title = `(paused) ${document.title}`;
     }, HIDDEN_LIMIT);
-  } else if (!source || secondsSince(lastMessage) > 6) {
+  } else {
+    isPaused = false;
     document.title = document.title.replace("(paused) ", "");
-    reconnect();
+    if (!source || secondsSince(lastMessage) > 6) reconnect();
   }
   tick();
 });
