@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from tests.support.sites import instance
 from tests.support.waiting import BUSY_MACHINE
 from tests.support.web import WebServer, WebSite
