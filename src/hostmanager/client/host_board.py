@@ -105,7 +105,7 @@ class HostBoard:
             for status in self._shown
             if (who_waits_changed or status.host.name in answers) and self._has_changed(status, now)
         ]
-        self._announce(changed, now)
+        self.announce(changed, now)
 
     def _judge(self, host: str, answer: SessionOrError, asked_at: float) -> HostStatus:
         entry = self.site.hosts[host]
@@ -121,7 +121,7 @@ class HostBoard:
         self._contents[host] = content
         return has_changed or now - self._changed_at.get(host, now) >= MEASURED_INTERVAL
 
-    def _announce(self, hosts: Iterable[str], now: float) -> None:
+    def announce(self, hosts: Iterable[str], now: float) -> None:
         """Begin a version, if it has something new."""
         for host in hosts:
             self._changed_in[host], self._changed_at[host] = self.version + 1, now

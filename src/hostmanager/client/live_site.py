@@ -7,7 +7,7 @@ import argparse
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from hostmanager.client.errors import ManagerError
@@ -120,6 +120,11 @@ class LiveSite:
                 while self._board.asked_at(host) < asked_at:
                     await self._updated.wait()
 
+    def show_again(self, hosts: Iterable[str]) -> None:
+        """Begin a version: something else that is shown beside these hosts has changed."""
+        self._board.announce([host for host in hosts if host in self.site.hosts], time.monotonic())
+        self._wake()
+
     # --- following --------------------------------------------------------------------------------
 
     def _on_answer(self, host: str) -> None:
@@ -143,6 +148,9 @@ class LiveSite:
         self._judged_at |= dict.fromkeys(answers, now)
         self._board.update(answers, now)
         self._judge_router()
+        self._wake()
+
+    def _wake(self) -> None:
         updated, self._updated = self._updated, asyncio.Event()
         updated.set()
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from aiohttp import web
+
 from hostmanager.client.change.plan_text import PlanLine
 from hostmanager.client.change.running import ProgressRow, RunningChange
 from hostmanager.client.change.site_change import PreparedChange
@@ -26,6 +28,9 @@ MAX_JOBS = 100
 
 KEPT_FOR = 24 * 3600.0
 """Seconds that a job that has ended is kept."""
+
+SHOWN_FOR = 600.0
+"""Seconds after its end that a job is mentioned beside the buttons of an agent."""
 
 LOOK_INTERVAL = 0.25
 """Seconds between two looks at the progress of a job."""
@@ -59,15 +64,18 @@ class Job:
         who: Who confirmed it.
         reason: Why; may be empty.
         owner: The session that confirmed it.
+        address: Of the form that was confirmed.
         when: Unix time.
         id: Its address; nobody can guess it.
         state: How far it is.
         rows: How far it is at each place.
         notices: What to know besides.
         error: Why it failed as a whole; empty if it did not.
-        needs_password: Whether another password would have helped.
+        needs_password: A refusal that another password would have helped against; else empty.
         version: Grows with each change.
         ended: Monotonic time; None: it has not.
+        answered: Is set when a manager has answered.
+        over: Is set when it has ended.
     """
 
     action: str
@@ -77,15 +85,18 @@ class Job:
     who: str
     reason: str
     owner: str = field(repr=False)
+    address: str
     when: float
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     state: JobState = JobState.PENDING
     rows: Sequence[ProgressRow] = ()
     notices: Sequence[str] = ()
     error: str = ""
-    needs_password: bool = False
+    needs_password: str = ""
     version: int = 0
     ended: float | None = None
+    answered: threading.Event = field(default_factory=threading.Event, repr=False)
+    over: threading.Event = field(default_factory=threading.Event, repr=False)
     _running: RunningChange | None = field(default=None, repr=False)
     _is_cancelled: bool = False
 
@@ -101,7 +112,7 @@ class Job:
     @property
     def was_refused(self) -> bool:
         """Whether nothing at all was done for want of a password."""
-        return self.needs_password and self.is_over and self.count("failed") == len(self.rows)
+        return bool(self.needs_password) and self.is_over and self.count("failed") == len(self.rows)
 
 
 class Jobs:
@@ -127,7 +138,9 @@ class Jobs:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def submit(self, change: PreparedChange, who: str, reason: str, owner: str) -> Job:
+    def submit(
+        self, change: PreparedChange, who: str, reason: str, owner: str, address: str = ""
+    ) -> Job:
         """Begin to carry out a change.
 
         Raises:
@@ -137,8 +150,15 @@ class Jobs:
         self._make_room()
         running = change.start()
         job = Job(
-            *(change.action, change.title, change.lines, change.hosts),
-            *(who, reason, owner, time.time()),
+            change.action,
+            change.title,
+            change.lines,
+            change.hosts,
+            who,
+            reason,
+            owner,
+            address,
+            time.time(),
             rows=running.rows(),
             _running=running,
         )
@@ -153,9 +173,9 @@ class Jobs:
         return self._jobs.get(job_id)
 
     def about(self, host: str, name: str) -> tuple[Job, ProgressRow] | None:
-        """The latest job about an agent, and how far it is there."""
+        """The latest job about an agent, unless it is long over, and how far it is there."""
         job = self._latest.get((host, name))
-        if job is None:
+        if job is None or (job.ended is not None and self._clock() - job.ended > SHOWN_FOR):
             return None
         rows = [row for row in job.rows if (row.host, row.name) == (host, name)]
         return (job, rows[0]) if rows else None
@@ -189,11 +209,13 @@ class Jobs:
 
         def refresh() -> None:
             nonlocal looked_at
+            if running.needs_password:
+                job.needs_password = running.needs_password
+            job.answered.set()
             if self._clock() - looked_at >= LOOK_INTERVAL:
                 looked_at = self._clock()
                 _look(job, running)
 
-        refresh()
         try:
             running.execute(refresh)
         except Exception as error:
@@ -208,6 +230,8 @@ class Jobs:
             job.ended = self._clock()
             job.state = _final_state(job)
             job.version += 1
+        job.answered.set()
+        job.over.set()
         self._on_end(job)
 
     # --- keeping ----------------------------------------------------------------------------
@@ -230,6 +254,9 @@ class Jobs:
     def _forget(self, job: Job) -> None:
         del self._jobs[job.id]
         self._latest = {key: latest for key, latest in self._latest.items() if latest is not job}
+
+
+JOBS = web.AppKey("jobs", Jobs)
 
 
 def _look(job: Job, running: RunningChange) -> None:

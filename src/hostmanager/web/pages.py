@@ -25,6 +25,7 @@ from hostmanager.web.context import (
     url_of,
     user_of,
 )
+from hostmanager.web.jobs import JOBS
 from hostmanager.web.sessions import CSRF_FIELD, FORM_FIELD, NEVER_SHOWN, new_form_token
 from hostmanager.web.site_view import OLD_AFTER, count_site
 
@@ -83,6 +84,7 @@ def _common(request: web.Request) -> Mapping[str, Any]:
     session = known_session(request)
     return {
         "form_fields": lambda: _form_fields(request),
+        "job_about": request.app[JOBS].about,
         "has_password": bool(session and session.password),
         "here": request.rel_url.raw_path_qs if request.method == "GET" else "",
         "epoch_version": request.app[FEED].version,

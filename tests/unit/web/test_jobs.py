@@ -14,7 +14,7 @@ from hostmanager.web.jobs import Jobs, JobState, TooManyJobsError
 class Change:
     """A change of one agent that ends when a test says so."""
 
-    needs_password = False
+    needs_password = ""
 
     def __init__(self, result="done", error=None):
         self.begun, self.go_on = threading.Event(), threading.Event()

@@ -64,7 +64,7 @@ class PlanExecutor:
         notices: What the user should know meanwhile.
         warnings: What managers warned of, by host.
         unreachable: Hosts whose manager does not answer.
-        needs_password: Whether a manager refused something that another password would allow.
+        needs_password: The refusal of a manager that another password would allow; empty: none.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class PlanExecutor:
         self.notices: list[str] = []
         self.warnings: dict[str, str] = {}
         self.unreachable: set[str] = set()
-        self.needs_password = False
+        self.needs_password = ""
         stopping = {host.host.name for host in hosts if host.process == "stopping"}
         for agent in self.progress:
             agent.wait_ready = not getattr(args, "no_wait_ready", False)
@@ -184,7 +184,7 @@ class PlanExecutor:
         if isinstance(result, ManagerError) and result.unreachable:
             self.unreachable.add(host)
         if isinstance(result, ManagerError) and result.needs_password:
-            self.needs_password = True
+            self.needs_password = str(result)
         if isinstance(result, OperationResult) and result.data.get("not_kept"):
             self.warnings[host] = str(result.data["not_kept"])
         if isinstance(result, OperationResult) and result.data.get("router"):

@@ -56,8 +56,8 @@ class RunningChange(Protocol):
     """A change that is carried out."""
 
     @property
-    def needs_password(self) -> bool:
-        """Whether a manager refused something that another password would allow."""
+    def needs_password(self) -> str:
+        """The refusal of a manager that another password would allow; empty: none."""
 
     def execute(self, refresh: Callable[[], None]) -> None:
         """Carry it out, and call `refresh` whenever something may have changed."""
@@ -80,8 +80,8 @@ class AgentsChange:
         self._is_over = False
 
     @property
-    def needs_password(self) -> bool:
-        """Whether a manager refused something that another password would allow."""
+    def needs_password(self) -> str:
+        """The refusal of a manager that another password would allow; empty: none."""
         return self._executor.needs_password
 
     def execute(self, refresh: Callable[[], None]) -> None:
@@ -146,7 +146,7 @@ class TasksChange:
             going_on: What goes on once nobody waits any more.
             refused: Where nothing is done.
         """
-        self.needs_password = False
+        self.needs_password = ""
         self._tasks = tasks
         self._limit = limit
         self._going_on = going_on
@@ -182,7 +182,7 @@ class TasksChange:
         try:
             result = task(show)
         except ManagerError as error:
-            self.needs_password = self.needs_password or error.needs_password
+            self.needs_password = str(error) if error.needs_password else self.needs_password
             result = OperationResult(False, error.text_with_hint)
         except ClientError as error:
             result = OperationResult(False, str(error))

@@ -7,7 +7,7 @@ somebody confirmed is what would happen now.
 
 import argparse
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hostmanager.client.alarm_client import AlarmClient
@@ -31,7 +31,13 @@ from hostmanager.client.errors import ClientError, ManagerError
 from hostmanager.client.manager_client import ManagerClient, OperationResult, make_clients
 from hostmanager.client.multi_host import select_managers
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
+from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.client.status.selection import (
+    fetch_status,
+    hosts_to_query,
+    matches,
+    select_agents,
+)
 from hostmanager.client.task_progress import MessageReader, run_and_stream
 from hostmanager.util.text import join_names, pluralize
 
@@ -51,6 +57,7 @@ class PreparedChange:
         start: Makes what carries it out; None: there is nothing to do.
         notice: What to know besides; may be empty.
         watched: What of the plan must still be the same when it is confirmed, in words.
+        choices: What may be chosen besides: numbers of incidents, and what they are about.
     """
 
     action: str
@@ -61,6 +68,7 @@ class PreparedChange:
     start: Callable[[], RunningChange] | None = field(default=None, compare=False, repr=False)
     notice: str = ""
     watched: Sequence[str] = ()
+    choices: Sequence[tuple[int, str]] = ()
 
     @property
     def shown(self) -> str:
@@ -76,8 +84,9 @@ def prepare_change(action: str, site: Site, args: argparse.Namespace) -> Prepare
     Args:
         action: A key of `TIMEOUTS`.
         site: The site.
-        args: As of the command: `pattern`, `host`, `agent_class`, `all`, `selection`; for silences
-            `duration`, in seconds; for `ack` `incident`, a list of numbers.
+        args: As of the command: `pattern`, `host`, `agent_class`, `all`, `selection`; `exact`,
+            agents by host and instance-id, if words of `pattern` are to mean no others of that
+            name; for silences `duration`, in seconds; for `ack` `incident`, a list of numbers.
 
     Raises:
         ClientError: Nothing can be done; the text says why.
@@ -96,7 +105,7 @@ def prepare_change(action: str, site: Site, args: argparse.Namespace) -> Prepare
 
 def _prepare_agents(action: str, site: Site, args: argparse.Namespace) -> PreparedChange:
     hosts = fetch_status(site, args, hosts_to_query(site, args))
-    plan = make_plan(action, hosts, select_agents(hosts, args), args.pattern, args.selection)
+    plan = make_plan(action, hosts, _select(hosts, args), args.pattern, args.selection)
     return PreparedChange(
         action,
         plan_title(plan),
@@ -106,6 +115,21 @@ def _prepare_agents(action: str, site: Site, args: argparse.Namespace) -> Prepar
         (lambda: AgentsChange(PlanExecutor(site, plan, hosts, args))) if plan.steps else None,
         watched=sorted(plan.managers_to_start),
     )
+
+
+def _select(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentStatus]:
+    """The selected agents; of `exact`, none of the same name on another host."""
+    agents = select_agents(hosts, args)
+    exact: Collection[tuple[str, str]] = getattr(args, "exact", ())
+    names = {name for _, name in exact}
+    others = [word for word in args.pattern if word not in names]
+    return [
+        agent
+        for agent in agents
+        if not exact
+        or (agent.host, agent.instance_id) in exact
+        or (others and agent.instance_id not in names and matches(agent.instance_id, others))
+    ]
 
 
 def order_lines(plan: Plan) -> list[PlanLine]:
@@ -133,7 +157,7 @@ def _prepare_silence(action: str, site: Site, args: argparse.Namespace) -> Prepa
     end = action == "unsilence"
     statuses = fetch_status(site, args, hosts_to_query(site, args))
     alarms = AlarmClient(site, args)
-    plan = plan_silence(statuses, select_agents(statuses, args), alarms, args, end=end)
+    plan = plan_silence(statuses, _select(statuses, args), alarms, args, end=end)
     managers = make_clients(site, args, plan.ids)
     tasks: dict[tuple[str, str], Task] = {
         (host, ""): _silence_task(plan.request, managers[host], args) for host in plan.ids
@@ -142,10 +166,11 @@ def _prepare_silence(action: str, site: Site, args: argparse.Namespace) -> Prepa
         tasks[host, "alarms"] = lambda _show, host=host: plan.request_of_service(  # type: ignore[misc]
             alarms, host, args.duration
         )
-    count = sum(map(len, plan.ids.values()))
+    ids = [name for names in plan.ids.values() for name in names]
     hosts = list(dict.fromkeys([*plan.ids, *plan.at_service]))
     verb = "end the silence of" if end else "silence"
-    what = pluralize(count, "agent") if count else "the alarms"
+    what = pluralize(len(ids), "agent") if ids else "the alarms"
+    what = ids[0] if len(ids) == 1 else what
     return PreparedChange(
         action,
         f"{verb} {what} on {list_hosts(hosts)}",
@@ -239,28 +264,24 @@ def _prepare_orphans(site: Site, args: argparse.Namespace) -> PreparedChange:
 def _prepare_ack(site: Site, args: argparse.Namespace) -> PreparedChange:
     alarms = AlarmClient(site, args)
     status = alarms.status()
-    numbers = args.incident or []
+    texts = {incident["number"]: _incident_text(incident) for incident in status["incidents"]}
+    numbers = [number for number in args.incident or [] if number in texts]
     lines = [
-        PlanLine(_incident_text(incident), "" if incident["number"] in numbers else "other")
-        for incident in status["incidents"]
-    ]
-    known = [incident["number"] for incident in status["incidents"]]
-    lines += [
-        PlanLine(f"! incident {number} is not open (any more)", REFUSED)
-        for number in numbers
-        if number not in known
+        PlanLine(texts[number])
+        if number in texts
+        else PlanLine(f"! incident {number} is not open (any more)", REFUSED)
+        for number in args.incident or []
     ]
     tasks: dict[tuple[str, str], Task] = {
-        ("alarms", f"incident {number}"): _ack_task(alarms, number)
-        for number in numbers
-        if number in known
+        ("alarms", f"incident {number}"): _ack_task(alarms, number) for number in numbers
     }
     title = "nothing to acknowledge"
-    if tasks:
-        names = join_names([name.partition(" ")[2] for _, name in tasks])
-        title = f"acknowledge incident{'s' if len(tasks) > 1 else ''} {names}"
+    if numbers:
+        plural = "s" if len(numbers) > 1 else ""
+        title = f"acknowledge incident{plural} {join_names([*map(str, numbers)])}"
     start = (lambda: TasksChange(tasks, args.timeout)) if tasks else None
-    return PreparedChange("ack", title, lines, start=start)
+    choices = [(number, text) for number, text in texts.items() if number not in numbers]
+    return PreparedChange("ack", title, lines, start=start, choices=choices)
 
 
 def _incident_text(incident: Mapping[str, object]) -> str:

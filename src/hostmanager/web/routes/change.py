@@ -1,0 +1,313 @@
+"""Changes: what will happen, the confirmation, the progress. docs/web.md, section "Doing"."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from hostmanager.client.change.plan import Selection
+from hostmanager.client.change.site_change import PreparedChange, prepare_change
+from hostmanager.client.errors import ClientError
+from hostmanager.client.site_model import read_site
+from hostmanager.web.change_query import (
+    ACTION_TEXTS,
+    AGENT_ACTIONS,
+    HOST_ACTIONS,
+    ChangeQuery,
+    read_change,
+)
+from hostmanager.web.context import (
+    LIVE_SITE,
+    args_of,
+    requester_of,
+    session_of,
+    settings_of,
+    site_of,
+    url_of,
+)
+from hostmanager.web.errors import (
+    ForbiddenError,
+    LoginNeededError,
+    NotFoundError,
+    PageError,
+    PageLink,
+)
+from hostmanager.web.jobs import JOBS, Job, Jobs, JobState, TooManyJobsError
+from hostmanager.web.pages import TEMPLATES, render
+from hostmanager.web.security import check_read_only
+from hostmanager.web.sessions import Session
+
+
+def capitalize(text: str) -> str:
+    """Make a clause the begin of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+STATE_TEXTS = {
+    JobState.PENDING: "waits for its turn",
+    JobState.RUNNING: "under way",
+    JobState.DONE: "done",
+    JobState.FAILED: "not all of it was done",
+    JobState.CANCELLED: "cancelled; what was requested goes on",
+}
+
+FIRST_ANSWER = 1.5
+"""Seconds in which managers have refused for want of a password, if they do."""
+
+LOOK_INTERVAL = 0.2
+"""Seconds between two looks at a job that somebody watches."""
+
+KEEP_ALIVE = 5.0
+"""Seconds without a change after which a browser hears that the server is there."""
+
+RESULT_TIMEOUT = 30.0
+"""Seconds that a form that was sent twice waits for what the first one leads to."""
+
+
+class BusyError(PageError):
+    """The server cannot take it now."""
+
+    status = 503
+
+
+async def show_change(request: web.Request) -> web.StreamResponse:
+    """What will happen, and the form that confirms it; or the form that asks what is wanted."""
+    query = read_change(request.query)
+    if not query.is_complete:
+        return _choose(request, query)
+    try:
+        change = await _prepare(request, query)
+    except ClientError as error:
+        return _choose(request, query, str(error), 502 if error.unreachable else 400)
+    return _show(request, query, change)
+
+
+def _choose(
+    request: web.Request, query: ChangeQuery, problem: str = "", status: int = 200
+) -> web.Response:
+    """The form that asks for an action, and for which agents."""
+    return render(
+        request,
+        "change_choose.html",
+        status,
+        query=query,
+        problem=problem,
+        hosts=list(site_of(request).site.hosts),
+    )
+
+
+def _show(
+    request: web.Request,
+    query: ChangeQuery,
+    change: PreparedChange,
+    problem: str = "",
+    status: int = 200,
+) -> web.Response:
+    return render(request, "change.html", status, query=query, change=change, problem=problem)
+
+
+async def _prepare(request: web.Request, query: ChangeQuery) -> PreparedChange:
+    args = args_of(request, **query.options())
+    known = site_of(request).site
+
+    def prepare() -> PreparedChange:
+        # What a file says must be what it says now.
+        by_file = query.action == "reload" or query.selection is Selection.NOT_AS_CONFIGURED
+        return prepare_change(query.action, read_site(args) if by_file else known, args)
+
+    return await asyncio.to_thread(prepare)
+
+
+async def confirm_change(request: web.Request) -> web.StreamResponse:
+    """Carry out what was confirmed, once; or say what has changed since it was shown."""
+    check_read_only(settings_of(request))
+    form, session = await request.post(), session_of(request)
+    query = read_change(form)
+    if not query.is_complete:
+        raise PageError("This form does not say what is to be done. Nothing was sent.")
+    claimed = session.claim(form)
+    if claimed is not None:
+        return await _first_result(request, session, query)
+    location = ""
+    try:
+        change = await _prepare(request, query)
+        problem = _objection(query, change)
+        if problem:
+            return _show(request, query, change, problem, 409)
+        job = _submit(request, query, change)
+        site_of(request).show_again(job.hosts)
+        await asyncio.to_thread(job.answered.wait, FIRST_ANSWER)
+        if job.needs_password:
+            await asyncio.to_thread(job.over.wait, FIRST_ANSWER)
+        if job.was_refused:
+            # What follows is for programs.
+            raise LoginNeededError(job.needs_password.partition(" Give a password:")[0])
+        location = url_of(request, "change", job.id)
+        return web.HTTPSeeOther(location)
+    finally:
+        if location:
+            session.finish(form, location)
+        else:
+            session.release(form)
+
+
+async def _first_result(
+    request: web.Request, session: Session, query: ChangeQuery
+) -> web.StreamResponse:
+    """Of a form that was sent before: where that led to; it may be under way still."""
+    form = await request.post()
+    until = time.monotonic() + RESULT_TIMEOUT
+    while (location := session.claim(form)) == "":
+        if time.monotonic() > until:
+            raise BusyError("This form was sent before, and is still being worked on.")
+        await asyncio.sleep(LOOK_INTERVAL)
+    if location is None:  # nothing came of it
+        session.release(form)
+        location = _address(request, query)
+    return web.HTTPSeeOther(location)
+
+
+def _address(request: web.Request, query: ChangeQuery) -> str:
+    """Of the form, as it was filled."""
+    return f"{url_of(request, 'change')}?{urlencode(query.fields() + query.typed())}"
+
+
+def _objection(query: ChangeQuery, change: PreparedChange) -> str:
+    """Why a change is shown again instead of being carried out; empty: it is carried out."""
+    if problem := query.problem():
+        return f"{problem} Nothing was sent."
+    if query.shown != change.shown:
+        return (
+            "What this would do has changed since it was shown. Nothing was sent. This is what would "
+            "happen now:"
+        )
+    if change.start is None:
+        return "There is nothing to do. Nothing was sent."
+    if change.stops.needs_confirmation and not query.confirmed:
+        return f"Confirm that this will {change.stops.action}. Nothing was sent."
+    return ""
+
+
+def _submit(request: web.Request, query: ChangeQuery, change: PreparedChange) -> Job:
+    who, owner = requester_of(request), session_of(request).csrf
+    try:
+        return request.app[JOBS].submit(change, who, query.reason, owner, _address(request, query))
+    except TooManyJobsError:
+        raise BusyError(
+            "Too many changes are under way. Nothing was sent; try again when some have ended."
+        ) from None
+
+
+def _job(request: web.Request) -> Job:
+    job = request.app[JOBS].find(request.match_info["job"])
+    if job is None:
+        raise NotFoundError(
+            "There is no such change here (any more). Changes are kept for a day, and until the "
+            "server ends. The history has what was requested, by whom and why.",
+            [PageLink("History", url_of(request, "history"))],
+        )
+    return job
+
+
+async def show_job(request: web.Request) -> web.StreamResponse:
+    """How far a change is, or what came of it."""
+    job = _job(request)
+    is_own = job.owner == session_of(request).csrf
+    return render(
+        request, "change_job.html", job=job, is_own=is_own, summary=_summary(job), now=time.time()
+    )
+
+
+def _summary(job: Job) -> str:
+    """How far it is at all places together."""
+    counts = {"done": "done", "failed": "failed", "pending": "under way", "left": "not waited for"}
+    parts = [f"{job.count(state)} {text}" for state, text in counts.items() if job.count(state)]
+    return f"Of {len(job.rows)}: {', '.join(parts)}." if len(job.rows) > 1 else ""
+
+
+async def send_progress(request: web.Request) -> web.StreamResponse:
+    """How far a change is, as it comes: server-sent events."""
+    job = _job(request)
+    response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
+    response.content_type = "text/event-stream"
+    await response.prepare(request)
+    version, sent_at = -1, 0.0
+    while True:
+        is_over = job.is_over  # read first: what is sent then is the end
+        if job.version != version:
+            version, sent_at = job.version, time.monotonic()
+            await response.write(_event(request, job, is_over=is_over))
+        elif time.monotonic() - sent_at > KEEP_ALIVE:
+            sent_at = time.monotonic()
+            await response.write(b":\n\n")
+        if is_over:
+            return response
+        await asyncio.sleep(LOOK_INTERVAL)
+
+
+def _event(request: web.Request, job: Job, *, is_over: bool) -> bytes:
+    page = render(request, "change_progress.html", job=job)
+    data = {
+        "html": page.text,
+        "heading": f"{capitalize(job.title)}: {STATE_TEXTS[job.state]}",
+        "summary": _summary(job),
+        "over": is_over,
+    }
+    return f"data: {json.dumps(data)}\n\n".encode()
+
+
+async def cancel_job(request: web.Request) -> web.StreamResponse:
+    """Wait no longer for a change."""
+    check_read_only(settings_of(request))
+    job = _job(request)
+    if job.owner != session_of(request).csrf:
+        raise ForbiddenError("Only the browser that confirmed this change can cancel it.")
+    await asyncio.to_thread(request.app[JOBS].cancel, job)
+    return web.HTTPSeeOther(url_of(request, "change", job.id))
+
+
+def setup(app: web.Application) -> None:
+    """Keep jobs while the server runs; what they change is asked for at once when they end."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def refresh(hosts: Sequence[str]) -> None:
+        app[LIVE_SITE].show_again(hosts)
+        for host in hosts:
+            await app[LIVE_SITE].refresh(host)
+
+    def start(job: Job) -> None:
+        task = loops[0].create_task(refresh(job.hosts))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def know_loop(_: web.Application) -> None:
+        loops.append(asyncio.get_running_loop())
+
+    def on_end(job: Job) -> None:
+        with suppress(RuntimeError, IndexError):  # the server has ended
+            loops[0].call_soon_threadsafe(start, job)
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    app[JOBS] = Jobs(on_end)
+    app.on_startup.append(know_loop)
+
+
+ROUTES = [
+    web.get("/change", show_change),
+    web.post("/change", confirm_change),
+    web.get("/change/{job}", show_job),
+    web.get("/change/{job}/events", send_progress),
+    web.post("/change/{job}/cancel", cancel_job),
+]
+
+TEMPLATES.globals |= {
+    "action_texts": ACTION_TEXTS,
+    "agent_actions": AGENT_ACTIONS,
+    "host_actions": HOST_ACTIONS,
+    "job_states": STATE_TEXTS,
+}
+TEMPLATES.filters["capitalized"] = capitalize
