@@ -9,7 +9,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ class SiteFeed:
     live: LiveSite
     templates: Any
     epoch: str = field(default_factory=lambda: secrets.token_hex(4))
-    _parts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _parts: dict[bool, tuple[int, dict[str, str]]] = field(default_factory=dict)
     _messages: dict[tuple[int, int, bool], str] = field(default_factory=dict)
 
     @property
@@ -83,35 +83,38 @@ class SiteFeed:
         return self._messages[key]
 
     def _make(self, since: int, version: int, hosts: set[str], *, full: bool) -> str:
-        groups = groups_of(self.live.hosts(), SiteQuery())
-        self._note_part("router", self.templates.router_banner(self.live.router_error), version)
-        if full:
-            self._note_parts(version, groups)
-        names = self._parts if full else ("router",)
-        parts = {name: self._parts[name][0] for name in names if self._parts[name][1] > since}
-        if full:
-            parts |= {
-                str(self.templates.group_id(group)): str(self.templates.group_section(group))
-                for group in groups
-                if group.key in hosts
-            }
+        groups = groups_of(self.live.hosts(), SiteQuery()) if full else []
+        parts = self._changed_parts(since, version, groups, full=full)
+        for group in groups:
+            if group.key in hosts:
+                parts[str(self.templates.group_id(group))] = str(
+                    self.templates.group_section(group)
+                )
         data = {"hosts": sorted(hosts), "ages": self._ages(), "parts": parts}
         return _event("change", f"{self.epoch}-{version}", data)
 
-    def _note_parts(self, version: int, groups: Iterable[AgentGroup]) -> None:
-        """Make the parts that are not about one host."""
-        hosts, templates = self.live.hosts(), self.templates
-        self._note_part("summary", templates.summary(hosts), version)
-        self._note_part("problems", templates.problem_list(**site_context(self.live)), version)
-        self._note_part("hosts", templates.host_strip(hosts), version)
-        ids = (str(templates.group_id(group)) for group in groups)
-        self._note_part("order", " ".join(ids), version)
+    def _changed_parts(
+        self, since: int, version: int, groups: Sequence[AgentGroup], *, full: bool
+    ) -> dict[str, str]:
+        """The parts that are not about one host, without those that are known to be the same."""
+        made_for, before = self._parts.get(full, (-1, {}))
+        parts = self._make_parts(groups, full=full)
+        self._parts[full] = version, parts
+        if made_for != since:  # what there was in between, nobody has kept
+            return dict(parts)
+        return {name: html for name, html in parts.items() if before.get(name) != html}
 
-    def _note_part(self, name: str, part: object, version: int) -> None:
-        """Keep a part with the version that it changed in: what stays the same is not sent."""
-        html = str(part)
-        if self._parts.get(name, ("", 0))[0] != html:
-            self._parts[name] = html, version
+    def _make_parts(self, groups: Sequence[AgentGroup], *, full: bool) -> dict[str, str]:
+        templates, hosts = self.templates, self.live.hosts()
+        parts = {"router": templates.router_banner(self.live.router_error)}
+        if full:
+            parts |= {
+                "summary": templates.summary(hosts),
+                "problems": templates.problem_list(**site_context(self.live)),
+                "hosts": templates.host_strip(hosts),
+                "order": " ".join(str(templates.group_id(group)) for group in groups),
+            }
+        return {name: str(part) for name, part in parts.items()}
 
     def _ages(self) -> dict[str, float | None]:
         """Seconds; None: there was no answer yet."""
