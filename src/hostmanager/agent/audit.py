@@ -5,6 +5,7 @@ if the manager is killed in between. OCS reports the credential level of a clien
 is, and why it requests something, stands beside that as its word.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from hostmanager.agent.health_monitor import HealthChange
 from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.core.requests import ALL
 from hostmanager.journal import EntryKind, Journal
+from hostmanager.util.text import format_duration
 
 MAX_ENTRIES_PER_CALL = 100
 """Requests in one call that get an entry each; of more, only the beginning is written down."""
@@ -56,8 +58,12 @@ def record_request(
         params: Its parameters, as they came from the client.
     """
     context, client = _operation_context(operation, session, params)
-    pairs = _request_pairs(params)
+    pairs = _request_pairs(operation, params)
     listed = (*REQUEST_PARAMS, *(("requests", "instances") if pairs else ()))
+    length = ""
+    if operation == "silence" and pairs:
+        length, context["seconds"] = _silence_length(params)
+        listed = (*listed, "seconds", "end")
     others = {name: value for name, value in params.items() if name not in listed}
     shown = {name: _REPR.repr(value) for name, value in others.items()}
     options = ", ".join(f"{name}={shown[name]}" for name, value in others.items() if value)
@@ -68,7 +74,7 @@ def record_request(
         text = instance_id if target == operation else f"{instance_id} {target}"
         journal.record(
             EntryKind.REQUEST,
-            f"{operation}: {text}{client}",
+            f"{operation}: {text}{length}{client}",
             None if instance_id == ALL else instance_id,
             {**context, "request": [instance_id, target]},
         )
@@ -83,7 +89,7 @@ def record_result(
 ) -> None:
     """Record the result of an operation: whether all went well, and a sentence."""
     context, _ = _operation_context(operation, session, params)
-    ids = {instance_id for instance_id, _ in _request_pairs(params)}
+    ids = {instance_id for instance_id, _ in _request_pairs(operation, params)}
     instance_id = ids.pop() if len(ids) == 1 and ALL not in ids else None
     ok, text = result
     failed = "" if ok else "failed: "
@@ -152,11 +158,21 @@ def _operation_context(
     return context, f" ({origin.author}){reason}"
 
 
-def _request_pairs(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The requested targets and restarts by instance, if they have that form; not checked yet."""
+def _silence_length(params: Mapping[str, Any]) -> tuple[str, float | None]:
+    """How long a silence is to last, in words and in seconds; None: it ends, or makes no sense."""
+    seconds = params.get("seconds")
+    if params.get("end"):
+        return " ends", None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds < math.inf:
+        return "", None
+    return f" for {format_duration(seconds)}", seconds
+
+
+def _request_pairs(operation: str, params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is requested, by instance, if it has that form; not checked yet."""
     requests, instances = params.get("requests"), params.get("instances")
     if not requests and isinstance(instances, list | tuple):
-        requests = [(instance_id, "restart") for instance_id in instances]
+        requests = [(instance_id, operation) for instance_id in instances]
     if not isinstance(requests, list | tuple) or len(requests) > MAX_ENTRIES_PER_CALL:
         return []
     pairs = [tuple(r) for r in requests if isinstance(r, list | tuple) and len(r) == 2]

@@ -64,7 +64,7 @@ class TimeRange:
         """The parameters of a range so many times as long, around the same middle, or up to now."""
         length = min(max(MIN_RANGE, self.seconds * factor), MAX_RANGE)
         if isinstance(self.end, RelativeTime) and self.end.age == 0:
-            return {"from": f"-{length:.0f}s", "to": "now"}
+            return {"from": _as_text(RelativeTime(round(length), self.now)), "to": "now"}
         end = min((float(self.start) + float(self.end) + length) / 2, self.now)
         return _parameters(end - length, end)
 
@@ -88,7 +88,7 @@ def parse_range(start: str, end: str, now: float | None = None) -> TimeRange:
     return TimeRange(begin, until, now)
 
 
-def ticks(span: TimeSpan, most: int = 6) -> Iterator[tuple[float, str]]:
+def ticks(span: TimeSpan, most: int = 5) -> Iterator[tuple[float, str]]:
     """Round times of a range, by the clock on the wall here, and what to write beside them."""
     steps = (1, 5, 15, 60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200)
     days = (1, 2, 7, 14, 31, 62)
@@ -146,4 +146,7 @@ def _parameters(start: float, end: float) -> dict[str, str]:
 def _as_text(when: float) -> str:
     if not isinstance(when, RelativeTime):
         return iso_time(when)
+    for unit, seconds in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if when.age and when.age % seconds == 0:
+            return f"-{when.age / seconds:g}{unit}"
     return f"-{when.age:g}s" if when.age else "now"

@@ -21,7 +21,8 @@ from hostmanager.client.timeline_model import (
     Mark,
     TimeSpan,
     clip,
-    judge,
+    joined,
+    judge_state,
 )
 
 START_TIME = 60.0
@@ -72,7 +73,7 @@ def make_lanes(host: str, known: HostEvents, span: TimeSpan) -> list[Lane]:
             marks.setdefault(name, []).append(mark)
     lanes = []
     for name in sorted(tracks):
-        bands = clip(_bounded(tracks[name], begins, known, span), span)
+        bands = joined(clip(_bounded(tracks[name], begins, known, span), span))
         silences = clip(builder.silences.get(name, ()), span)
         if name in marks or any(band.state != ABSENT for band in bands) or not name:
             lanes.append(Lane(host, name, bands, marks.get(name, ()), silences))
@@ -105,7 +106,7 @@ class _Track:
     def change(self, when: float, state: str, text: str, health: str | None = None) -> None:
         """From now on it is in this state, with `target` and `failing` as they were set before."""
         self.state, self.health = state, health
-        word, severity = judge(state, self.target, health, failing=self.failing)
+        word, severity = judge_state(state, self.target, health, failing=self.failing)
         self._begin(when, word, severity, text)
 
     def _begin(self, when: float, word: str, severity: StatusSeverity, text: str) -> None:
@@ -150,8 +151,8 @@ class _HostBuilder:
             track = self._track(event.instance_id, event, "up", fact.before)
             if track.state == "up":
                 track.change(event.time, "up", event.text, fact.after)
-        if fact.operation == "silence" and fact.kind == "request" and event.instance_id is not None:
-            self._silence(event.instance_id, event)
+        if fact.operation == "silence" and fact.kind == "request":
+            self._silence(event.instance_id or "", event)
         self._mark(event)
         self._last = max(self._last, event.time)
 

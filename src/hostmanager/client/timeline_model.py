@@ -93,7 +93,7 @@ class Lane:
     silences: Sequence[Band] = ()
 
 
-def judge(
+def judge_state(
     state: str, target: str | None, health: str | None, *, failing: bool
 ) -> tuple[str, StatusSeverity]:
     """The word for a state of the journal, and how bad it is; as `client.status.findings` judges.
@@ -128,3 +128,15 @@ def clip(bands: Iterable[Band], span: TimeSpan) -> list[Band]:
         if band.end > span.start and band.start < span.end
     )
     return [band for band in clipped if band.seconds > 0]
+
+
+def joined(bands: Iterable[Band]) -> list[Band]:
+    """Bands that follow each other and are the same state, as one; with the text of the first."""
+    found: list[Band] = []
+    for band in bands:
+        last = found[-1] if found else None
+        if last is not None and (last.state, last.severity) == (band.state, band.severity):
+            found[-1] = replace(last, end=band.end)
+        else:
+            found.append(band)
+    return found

@@ -43,7 +43,8 @@ class LaneSummary:
     @property
     def text(self) -> str:
         """The same as one sentence, without its subject and full stop."""
-        parts = [_faults_text(self.faults)] if self.faults else []
+        what = "did not work" if self.lane.instance_id else "did not run"
+        parts = [f"{what} {_faults_text(self.faults)}"] if self.faults else []
         if self.crashes:
             parts.append(f"exited unexpectedly {_times(self.crashes)}")
         if self.unknown:
@@ -87,9 +88,9 @@ def _faults_text(faults: Sequence[Band]) -> str:
     longest = max(faults, key=lambda fault: fault.seconds)
     total = format_duration(sum(fault.seconds for fault in faults))
     if len(faults) == 1:
-        return f"did not work once, for {total}"
+        return f"once, for {total}"
     return (
-        f"did not work {_times(len(faults))}, for {total} in all, "
+        f"{_times(len(faults))}, for {total} in all, "
         f"at most {format_duration(longest.seconds)} at a time"
     )
 

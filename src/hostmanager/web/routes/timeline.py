@@ -1,0 +1,76 @@
+"""The timeline of the site, of a host, of an agent."""
+
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+from markupsafe import Markup
+
+from hostmanager.client.site_history import SiteHistory
+from hostmanager.client.time_range import iso_time
+from hostmanager.client.timeline_summary import LaneSummary
+from hostmanager.web.pages import TEMPLATES, render
+from hostmanager.web.svg.bands import axis_svg, lane_svg
+from hostmanager.web.timeline_view import (
+    HISTORY,
+    PastQuery,
+    TimelineView,
+    read_timeline,
+    require_manager,
+)
+
+PRESETS = (("1h", "Hour"), ("24h", "Day"), ("7d", "Week"), ("30d", "Month"))
+
+MAX_LIVE_RANGE = 86_400.0
+"""Seconds of the longest range that is drawn anew at each change."""
+
+MAX_TABLE_ROWS = 500
+"""Bands of an agent that are in the table; the newest."""
+
+
+async def show_timeline(request: web.Request) -> web.Response:
+    """Bands of state, one for each agent."""
+    query = PastQuery.of(request)
+    require_manager(query)
+    view = await read_timeline(query)
+    return render(request, "timeline.html", **timeline_context(view))
+
+
+def timeline_context(view: TimelineView) -> dict[str, Any]:
+    """What the template of a timeline gets."""
+    query = view.query
+    shown_managers = [m for m in view.managers if query.host or not m.is_quiet]
+    details = view.agents[0] if query.instance_id and len(view.agents) == 1 else None
+    return {
+        "view": view,
+        "query": query,
+        "shown_managers": shown_managers,
+        "quiet_managers": len(view.managers) - len(shown_managers),
+        "details": details,
+        "bands": list(details.lane.bands)[: -MAX_TABLE_ROWS - 1 : -1] if details else (),
+        "marks": [m for m in details.lane.marks if m.kind != "start"][::-1] if details else (),
+        "max_rows": MAX_TABLE_ROWS,
+        "presets": [
+            (words, query.address(**{"from": f"-{age}", "to": None}), f"-{age}")
+            for age, words in PRESETS
+        ],
+        "axis": Markup(axis_svg(view.span)),
+        "picture": partial(_picture, view),
+        "live_host": query.host if query.host and query.range.seconds <= MAX_LIVE_RANGE else "",
+    }
+
+
+def _picture(view: TimelineView, summary: LaneSummary) -> Markup:
+    lane = summary.lane
+    name = lane.instance_id or f"the manager of {lane.host}"
+    return Markup(lane_svg(lane, view.spans[lane.host], f"{name}: {summary.text}"))
+
+
+def setup(app: web.Application) -> None:
+    """Keep what was read of journals."""
+    app[HISTORY] = SiteHistory()
+
+
+TEMPLATES.filters["iso"] = iso_time
+
+ROUTES = [web.get("/timeline", show_timeline)]
