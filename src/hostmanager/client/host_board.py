@@ -6,7 +6,7 @@ they were known last; their age says how old that is.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hostmanager.client.poller import NO_ANSWER_YET, SessionOrError
@@ -22,6 +22,21 @@ MEASURED = frozenset({"uptime", "stability", "heartbeat_age", "resources", "proc
 
 ROUNDED = frozenset({"next_attempt_at", "started_at"})
 """Times that a manager computes anew for each answer: they differ by microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnmanagedAgent:
+    """An agent that beats at the router, but belongs to no manager.
+
+    Attributes:
+        instance_id: Its id.
+        agent_class: As its heartbeat says; empty: it does not.
+        host: The host under which it is in the site config; empty: it is in none.
+    """
+
+    instance_id: str
+    agent_class: str = ""
+    host: str = ""
 
 
 class HostBoard:
@@ -68,6 +83,24 @@ class HostBoard:
         if version > self.version:  # of another server, before this one
             return set(self._changed_in)
         return {host for host, changed in self._changed_in.items() if changed > version}
+
+    def unmanaged(self, heard: Mapping[str, str]) -> list[UnmanagedAgent]:
+        """Those that no manager controls, or is to.
+
+        Args:
+            heard: The classes of the agents that beat, by id.
+        """
+        managed, hosts = set(self.site.managers.values()), {}
+        for agent in (agent for status in self._shown for agent in status.agents):
+            hosts[agent.instance_id] = agent.host
+            if agent.child is not None or (
+                agent.is_managed and self.site.hosts[agent.host].manager
+            ):
+                managed.add(agent.instance_id)
+        return [
+            UnmanagedAgent(name, heard[name], hosts.get(name, ""))
+            for name in sorted(heard.keys() - managed)
+        ]
 
     def set_site(self, site: Site, now: float) -> None:
         """Take over a site config: what is known of its hosts stays."""

@@ -7,6 +7,7 @@ through Python's own client, and OCS's is used where `requests` does more.
 
 import json
 import os
+import socket
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,15 @@ REQUEST_ERROR = "client_http.error.request_error"
 HTTP_OK = 200
 
 REDIRECTS = range(300, 400)
+
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""Has who waits for an answer notice, after 25 s, that the router was unplugged: nothing else limits
+the wait."""
 
 PROXIES = ("http_proxy", "all_proxy")
 """Variables that `requests` reads for plain HTTP."""
@@ -70,6 +80,9 @@ def _post(url: str, body: bytes) -> tuple[int, bytes]:
     connection = HTTPConnection(parts.hostname or "", parts.port)
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.connect()
+        for option in KEEPALIVE:
+            connection.sock.setsockopt(*option)
         connection.request("POST", path, body)
         answer = connection.getresponse()
         return answer.status, answer.read()

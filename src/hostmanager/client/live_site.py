@@ -1,17 +1,19 @@
 """The status of a whole site, followed: for faces that show it to many people at once.
 
-However many look, each manager is asked by one. What is shown is judged as for `hostmanager status`.
+However many look, each manager is asked by one: as soon as its feed says that something has changed,
+and now and then without, since a feed can be lost. What is shown is judged as for `hostmanager status`.
 """
 
 import argparse
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.host_board import HostBoard
+from hostmanager.client.feed_listener import FeedListener
+from hostmanager.client.host_board import HostBoard, UnmanagedAgent
 from hostmanager.client.site_model import Site
 from hostmanager.client.site_sessions import ROUTER, SiteSessions, keep_connections_alive
 from hostmanager.client.status.model import HostStatus
@@ -52,7 +54,10 @@ class LiveSite:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._answered: set[str] = set()
         self._judged_at: dict[str, float] = {}
+        self._heard: Mapping[str, str] = {}
+        self._unmanaged: list[UnmanagedAgent] = []
         self._updated = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -64,6 +69,7 @@ class LiveSite:
         keep_connections_alive()
         self._loop = asyncio.get_running_loop()
         self._sessions.start()
+        self._listen()
         self._tasks = [
             asyncio.create_task(self._follow_site_config()),
             asyncio.create_task(self._follow_silence()),
@@ -72,9 +78,10 @@ class LiveSite:
     async def close(self) -> None:
         """Ask no more. Does not wait for answers."""
         self._sessions.stop()
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._listening] if self._listening else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- what is known ----------------------------------------------------------------------------
 
@@ -96,9 +103,9 @@ class LiveSite:
         """Seconds since the answer that is shown was asked for; infinite: there was none yet."""
         return self._board.age(host, time.monotonic())
 
-    def unmanaged(self) -> Sequence[str]:
-        """The agents that beat, but belong to no manager."""
-        return ()
+    def unmanaged(self) -> Sequence[UnmanagedAgent]:
+        """The agents that beat, but belong to no manager; as of the last minute."""
+        return self._unmanaged
 
     async def changes(self, since: int) -> tuple[int, set[str]]:
         """Wait for a version after `since`.
@@ -148,6 +155,7 @@ class LiveSite:
         self._judged_at |= dict.fromkeys(answers, now)
         self._board.update(answers, now)
         self._judge_router()
+        self._judge_unmanaged()
         self._wake()
 
     def _wake(self) -> None:
@@ -156,13 +164,43 @@ class LiveSite:
 
     def _judge_router(self) -> None:
         error, before = self._sessions.router_error, self.router_error
-        if (error and error.kind) == (before and before.kind):
-            return
-        self.router_error = error
-        self._board.version += 1
-        if error is None:
-            for host in self.site.managers:
-                self._sessions.ask(host)
+        if (error and error.kind) != (before and before.kind):
+            self.router_error = error
+            self._board.version += 1
+            self._ask_all()
+
+    def _judge_unmanaged(self) -> None:
+        unmanaged = self._board.unmanaged(self._heard)
+        if unmanaged != self._unmanaged:
+            self._unmanaged = unmanaged
+            self._board.version += 1
+
+    def _ask_all(self) -> None:
+        for host in (ROUTER, *self.site.managers):
+            self._sessions.ask(host)
+
+    def _listen(self) -> None:
+        """Listen to the feeds of the managers that the site config names now."""
+        if self._listening is not None:
+            self._listening.cancel()
+        self._listening = asyncio.create_task(FeedListener(self.site, self).run())
+
+    def feed_joined(self) -> None:
+        """The feeds are heard from now on; what was missed is asked."""
+        self._ask_all()
+
+    def feed_lost(self) -> None:
+        """The connection to the router is gone; perhaps the router is."""
+        self._sessions.ask(ROUTER)
+
+    def manager_changed(self, host: str) -> None:
+        """A manager has something new, comes or goes."""
+        self._sessions.ask(host)
+
+    def agents_heard(self, agents: Mapping[str, str]) -> None:
+        """All agents that beat, by id."""
+        self._heard = agents
+        self._judge()
 
     async def _follow_site_config(self) -> None:
         while True:
@@ -172,6 +210,7 @@ class LiveSite:
                     self._board.set_site(self._sessions.site, time.monotonic())
                     self._answered.update(self.site.hosts)  # some may have answered before
                     self._judge()
+                    self._listen()
             except Exception:
                 log.exception("the site config cannot be followed now")
 

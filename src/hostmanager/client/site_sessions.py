@@ -6,10 +6,10 @@ The site config file is followed, too: when it changes, the managers that it nam
 import argparse
 import logging
 import os
-import socket
 from collections.abc import Callable
 
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
+from hostmanager.client.http_bridge import KEEPALIVE
 from hostmanager.client.manager_client import ManagerClient, make_clients
 from hostmanager.client.poller import SessionOrError, SessionPoller
 from hostmanager.client.site_model import Site, read_site
@@ -19,22 +19,12 @@ log = logging.getLogger(__name__)
 ROUTER = ""
 """Stands for the router among the hosts that are polled."""
 
-_KEEPALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
-
 
 def keep_connections_alive() -> None:
-    """Have this process notice that a router was unplugged while it waits for an answer.
-
-    OCS's client waits without a limit.
-    """
+    """Have OCS's client, too, notice that a router was unplugged while it waits for an answer."""
     from urllib3.connection import HTTPConnection  # noqa: PLC0415 - of requests, which OCS imports
 
-    options = dict.fromkeys([*HTTPConnection.default_socket_options, *_KEEPALIVE])
+    options = dict.fromkeys([*HTTPConnection.default_socket_options, *KEEPALIVE])
     HTTPConnection.default_socket_options = list(options)
 
 

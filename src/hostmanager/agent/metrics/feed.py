@@ -10,6 +10,7 @@ once a minute. The rules of OCS's feeds decide the form:
 - For InfluxDB, `influxdb_tags` give the same as the tags ``host`` and ``agent`` and a short field.
 """
 
+import math
 import os
 import re
 import time
@@ -35,7 +36,8 @@ FEED_INTERVAL = 60.0
 """Seconds between two samples of all agents."""
 
 GATHERING = 0.25
-"""Seconds that changes are gathered, so that they are published together."""
+"""Seconds between two messages at least. The first change after a quiet time is published at once:
+who watches the site waits for it. What follows is gathered."""
 
 MAX_GATHERED = 50
 """Changes of one agent that are gathered; of more, the latest."""
@@ -231,6 +233,7 @@ class FeedPublisher:
         self._gathered: dict[str, list[tuple[float, list[Number]]]] = {}
         self._last_time = 0.0
         self._flush_timer: Timer | None = None
+        self._flushed_at = -math.inf
         self._minute_timer: Timer | None = None
 
     def start(self) -> None:
@@ -278,7 +281,8 @@ class FeedPublisher:
         del samples[:-MAX_GATHERED]
         if self._flush_timer is None:
             callback = self._guard.callback("the feed", self._flush)
-            self._flush_timer = host.clock.call_at(now.monotonic + GATHERING, callback)
+            at = max(now.monotonic, self._flushed_at + GATHERING)
+            self._flush_timer = host.clock.call_at(at, callback)
 
     # --- publishing -------------------------------------------------------------------------------
 
@@ -286,6 +290,7 @@ class FeedPublisher:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
+        self._flushed_at = self._host.clock.now().monotonic
         gathered, self._gathered = self._gathered, {}
         if not self._is_connected():
             return

@@ -108,6 +108,21 @@ def test_changes_are_published_together_each_with_its_time(world):
     assert block["timestamps"] == sorted(set(block["timestamps"]))
 
 
+def test_the_first_change_after_a_quiet_time_is_published_at_once_and_further_ones_gathered(world):
+    world.clock.advance(GATHERING)
+    world.put(State.BACKOFF)
+    world.clock.advance(0.0)
+    assert states(world.take()["agent_fake__1"]) == [3]
+    messages = []
+    for _ in range(40):  # a second of an agent that changes all the time
+        world.put(State.STARTING)
+        world.put(State.BACKOFF)
+        world.clock.advance(0.025)
+        messages += world.blocks
+        world.blocks.clear()
+    assert len(messages) <= 1 + 1.0 / GATHERING
+
+
 def test_what_changes_no_figure_is_not_published(world):
     world.put(State.DOWN, deadline=5.0)
     world.clock.advance(GATHERING)

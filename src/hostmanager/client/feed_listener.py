@@ -1,0 +1,288 @@
+"""Listens at the router: which manager has something new, and who is there at all.
+
+A message of a manager's feed `agents` is taken as a sign that something has changed there, no more:
+what it says is asked of the manager itself. So a message that is lost costs time, and one that
+somebody forged a question.
+
+OCS's default configuration of crossbar permits what is below the address root alone, so no WAMP meta
+API tells who is there. Heartbeats do, one a second of each agent of the site: they are listened to
+for some seconds each minute. Those of the managers are listened to all the time.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from autobahn.asyncio.wamp import ApplicationSession
+from autobahn.asyncio.websocket import WampWebSocketClientFactory
+from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
+from autobahn.wamp.types import ComponentConfig, SubscribeOptions
+from autobahn.websocket.util import parse_url
+
+from hostmanager.client.site_model import Site
+from hostmanager.util.tls import tls_failure
+
+log = logging.getLogger(__name__)
+
+MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.1, 2.0
+"""Seconds between attempts to reach the router."""
+
+JOIN_TIMEOUT = 5.0
+"""Seconds that a connection, and the router's welcome, may take each."""
+
+HEARTBEAT_WINDOW = 3.0
+"""Seconds in which each agent beats at least once, were it late."""
+
+HEARTBEAT_PAUSE = 57.0
+"""Seconds between two windows. All heartbeats of 1,000 agents cost the router a quarter of a core."""
+
+SILENT_AFTER = 3.0
+"""Seconds without a heartbeat after which a manager is asked whether it is there."""
+
+MAX_HEARD = 100_000
+"""Agents that are remembered."""
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+WEBSOCKET_OPTIONS = {
+    # A router that was frozen or unplugged is noticed within 15 s.
+    "autoPingInterval": 10.0,
+    "autoPingTimeout": 5.0,
+    "autoPingSize": 12,
+    "openHandshakeTimeout": JOIN_TIMEOUT,
+    "closeHandshakeTimeout": 0.5,
+    "failByDrop": True,
+    "tcpNoDelay": True,
+    "maxFramePayloadSize": MAX_FRAME_BYTES,
+    "maxMessagePayloadSize": MAX_FRAME_BYTES,
+}
+
+
+class FeedEvents(Protocol):
+    """What the listener reports; in the thread of its loop."""
+
+    def feed_joined(self) -> None:
+        """It listens: whatever may have changed before is unknown."""
+
+    def feed_lost(self) -> None:
+        """The router is gone, or still away, or lets nobody listen."""
+
+    def manager_changed(self, host: str) -> None:
+        """A manager has something new, or comes or goes."""
+
+    def agents_heard(self, agents: Mapping[str, str]) -> None:
+        """Gets the class of each agent that beats, by instance-id."""
+
+
+@dataclass(slots=True)
+class _ManagerPulse:
+    """When a manager was heard last.
+
+    Attributes:
+        heard_at: Monotonic time; None: never.
+        is_silent: Whether that is too long ago.
+    """
+
+    heard_at: float | None = None
+    is_silent: bool = False
+
+
+class FeedListener:
+    """A session at the router that is made again and again.
+
+    Args:
+        site: The router, and the managers.
+        events: Gets what is heard.
+    """
+
+    def __init__(self, site: Site, events: FeedEvents) -> None:
+        hub = site.config.hub.data
+        self._url, self._realm = str(hub["wamp_server"]), str(hub["wamp_realm"])
+        self._root = str(hub["address_root"])
+        self._managers = site.managers
+        self._events = events
+        self._pulses = {host: _ManagerPulse() for host in self._managers}
+        self._problem = ""
+
+    async def run(self) -> None:
+        """Listen, until this is cancelled."""
+        # Each router outage would be a warning of autobahn's, beside what is said of it here.
+        logging.getLogger("autobahn").setLevel(logging.ERROR)
+        failures = 0
+        while True:
+            try:
+                has_listened = await self._listen_once()
+            except Exception as error:  # the network has many ways to fail; each is retried
+                has_listened = False
+                self._report(error)
+            self._events.feed_lost()
+            failures = 0 if has_listened else min(failures + 1, 10)
+            longest = min(MAX_RETRY_INTERVAL, MIN_RETRY_INTERVAL * 2.0**failures)
+            await asyncio.sleep(longest * random.uniform(0.5, 1.0))
+
+    def _report(self, error: Exception) -> None:
+        """Say once why nothing can be heard, unless there is just no router."""
+        log.debug("router %s: %s", self._url, error)
+        failure = tls_failure(error)
+        if failure is not None:
+            text = f"{failure.text}. {failure.remedy}"
+        elif isinstance(error, OSError | TimeoutError):
+            return
+        else:
+            text = str(error)
+        if text != self._problem:
+            self._problem = text
+            log.warning("no changes are heard from the router at %s: %s", self._url, text)
+
+    async def _listen_once(self) -> bool:
+        """Connect, and listen until the connection is gone; False: it was not to be had."""
+        session = ApplicationSession(ComponentConfig(self._realm))
+        joined: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        session.on("join", lambda *_: _accept(joined))
+        session.on("leave", lambda _, details: _refuse(joined, details))
+        protocol = await self._connect(session)
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT):
+                await asyncio.wait([joined, protocol.is_closed], return_when="FIRST_COMPLETED")
+            if not joined.done():
+                return False
+            joined.result()
+            await self._follow_managers(session)
+            self._events.feed_joined()
+            self._problem = ""
+            await self._stay(session, protocol)
+        finally:
+            joined.cancel()
+            with suppress(Exception):
+                protocol.transport.abort()
+        return True
+
+    async def _connect(self, session: Any) -> Any:
+        secure, host, port, *_ = parse_url(self._url)
+        loop = asyncio.get_running_loop()
+        factory = WampWebSocketClientFactory(
+            lambda: session,
+            url=self._url,
+            serializers=[MsgPackSerializer(), JsonSerializer()],
+            loop=loop,
+        )
+        factory.setProtocolOptions(**WEBSOCKET_OPTIONS)
+        async with asyncio.timeout(JOIN_TIMEOUT):
+            _, protocol = await loop.create_connection(
+                factory, host, port, ssl=_tls_context() if secure else None
+            )
+        return protocol
+
+    async def _follow_managers(self, session: Any) -> None:
+        self._pulses = {host: _ManagerPulse() for host in self._managers}
+        for host, manager in self._managers.items():
+            address = f"{self._root}.{manager}.feeds"
+            await session.subscribe(self._on_feed(host), f"{address}.agents")
+            await session.subscribe(self._on_pulse(host), f"{address}.heartbeat")
+
+    async def _stay(self, session: Any, protocol: Any) -> None:
+        windows = asyncio.create_task(self._listen_to_all(session))
+        pulses = asyncio.create_task(self._watch_pulses())
+        try:
+            await asyncio.shield(protocol.is_closed)
+        finally:
+            for task in (windows, pulses):
+                task.cancel()
+            await asyncio.gather(windows, pulses, return_exceptions=True)
+
+    # --- managers ---------------------------------------------------------------------------------
+
+    def _on_feed(self, host: str) -> Any:
+        return lambda *_, **__: self._events.manager_changed(host)
+
+    def _on_pulse(self, host: str) -> Any:
+        pulse = self._pulses[host]
+
+        def heard(*_: Any, **__: Any) -> None:
+            is_new = pulse.is_silent
+            pulse.heard_at, pulse.is_silent = time.monotonic(), False
+            if is_new:
+                self._events.manager_changed(host)
+
+        return heard
+
+    async def _watch_pulses(self) -> None:
+        started = time.monotonic()
+        while True:
+            await asyncio.sleep(SILENT_AFTER / 3)
+            late = time.monotonic() - SILENT_AFTER
+            for host, pulse in self._pulses.items():
+                if not pulse.is_silent and (pulse.heard_at or started) < late:
+                    pulse.is_silent = True
+                    self._events.manager_changed(host)
+
+    # --- all agents -------------------------------------------------------------------------------
+
+    async def _listen_to_all(self, session: Any) -> None:
+        """Hear who beats, for some seconds each minute."""
+        options = SubscribeOptions(match="wildcard", details_arg="details")
+        topic = f"{self._root}..feeds.heartbeat"
+        while True:
+            heard: dict[str, str] = {}
+            try:
+                subscription = await session.subscribe(self._on_heartbeat(heard), topic, options)
+                await asyncio.sleep(HEARTBEAT_WINDOW)
+                await subscription.unsubscribe()
+            except Exception as error:  # the router refuses it, or is gone
+                log.debug("heartbeats of all agents: %s", error)
+            else:
+                self._events.agents_heard(heard)
+            await asyncio.sleep(HEARTBEAT_PAUSE)
+
+    def _on_heartbeat(self, heard: dict[str, str]) -> Any:
+        def note(*args: Any, details: Any, **_: Any) -> None:
+            """Take a heartbeat; anybody may publish anything."""
+            topic = str(details.topic)
+            instance_id = topic.removeprefix(f"{self._root}.").removesuffix(".feeds.heartbeat")
+            if len(heard) < MAX_HEARD:
+                heard[instance_id] = _agent_class(args)
+
+        return note
+
+
+def _accept(joined: "asyncio.Future[bool]") -> None:
+    if not joined.done():
+        joined.set_result(True)
+
+
+def _refuse(joined: "asyncio.Future[bool]", details: Any) -> None:
+    """The router says goodbye: before it was joined, that is a refusal."""
+    if not joined.done():
+        reason = f"{details.reason}: {details.message}" if details.message else details.reason
+        joined.set_exception(ConnectionRefusedByRouterError(f"it refuses: {reason}"))
+
+
+class ConnectionRefusedByRouterError(Exception):
+    """The router answers, and lets nobody in: no such realm, say."""
+
+
+def _agent_class(message: tuple[Any, ...]) -> str:
+    """The class that a heartbeat names; empty if it names none."""
+    data = message[0] if message else None
+    if isinstance(data, list | tuple) and len(data) == 2 and isinstance(data[1], dict):
+        return str(data[1].get("agent_class", ""))
+    return ""
+
+
+def _tls_context() -> ssl.SSLContext:
+    """Trust whom agents trust (SSL_CERT_FILE), and whom OCS's client does."""
+    context = ssl.create_default_context()
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if path := os.environ.get(name):
+            with suppress(OSError):  # OCS's client says what is wrong with it
+                is_directory = Path(path).is_dir()
+                context.load_verify_locations(*((None, path) if is_directory else (path,)))
+    return context
