@@ -79,7 +79,7 @@ def runs(entries: Sequence[Mapping[str, Any]]) -> list[Run]:
         if entry["kind"] == "exit":
             exited = when
             if found:
-                found[-1] = replace(found[-1], exited=str(entry["text"]))
+                found[-1] = replace(found[-1], exited=str(entry.get("text") or ""))
         elif entry["kind"] == "launch" and entry["data"].get("launched", True):
             # Else it was taken over, so is the same run.
             begin = when - LAUNCH_MARGIN if exited is None else (exited + when) / 2

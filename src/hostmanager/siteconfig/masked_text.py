@@ -38,10 +38,12 @@ class MaskedText:
     Attributes:
         lines: As many as in the text.
         values: What was hidden where the text can be parsed.
+        places: Where each of these begins: line and column, from 1.
     """
 
-    lines: list[str]
-    values: frozenset[str] = field(repr=False)
+    lines: list[str] = field(default_factory=list)
+    values: frozenset[str] = field(default=frozenset(), repr=False)
+    places: frozenset[tuple[int, int]] = frozenset()
 
     def mask(self, message: str) -> str:
         """Hide the same in a message about the text, which may quote it."""
@@ -55,7 +57,12 @@ def mask_secrets(text: str) -> MaskedText:
     walk = _Walk()
     end = walk.run(text)
     values = frozenset(text[begin:after].strip("'\" \n") for begin, after in walk.ranges())
-    return MaskedText(_masked_lines(text, walk, end), values - {""})
+    places = frozenset(_place(text, begin) for begin, _ in walk.ranges())
+    return MaskedText(_masked_lines(text, walk, end), values - {""}, places)
+
+
+def _place(text: str, index: int) -> tuple[int, int]:
+    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 
 
 def _masked_lines(text: str, walk: "_Walk", end: int) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hostmanager.client.status.model import AgentStatus, next_attempt
+from hostmanager.client.status.model import AgentStatus
 from hostmanager.client.text import ago, format_time
 from hostmanager.core.model import InstanceSettings
 from hostmanager.siteconfig.settings import (
@@ -138,31 +138,15 @@ def _mapping_text(value: Any) -> str:
     return str(value or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Countdown:
-    """When it is started again.
-
-    Attributes:
-        text: For who has no script.
-        seconds: How long that is from now.
-    """
-
-    text: str
-    seconds: float
-
-
-def countdown(agent: AgentStatus, age: float) -> Countdown | None:
-    """The time until the next attempt; None if there is none.
+def next_attempt(agent: AgentStatus, age: float) -> float | None:
+    """Seconds until it is started again; None if that is not planned.
 
     Args:
         agent: The agent.
         age: Seconds since its manager was asked: so much less is left.
     """
     at = agent.get("next_attempt_at")
-    if at is None or agent.now is None:
-        return None
-    now = agent.now + age
-    return Countdown(next_attempt(agent.child, now), max(0.0, at - now))
+    return None if at is None or agent.now is None else max(0.0, at - agent.now - age)
 
 
 def operations(agent: AgentStatus) -> list[tuple[str, str, str]]:

@@ -14,18 +14,22 @@ from tests.support.web import WebServer, WebSite
 
 ODD = "det/<b>&'ü'"
 
+ENTRIES = {
+    "daq1": [
+        instance("acu"),
+        instance(ODD),
+        instance("crash", "--behave", "exit-at-once", "--code", 7),
+        instance("spare", "--password", "hushhush", manage="host/down"),
+        instance("mine", manage="ignore"),
+    ],
+    "daq2": [instance("pump")],
+}
+
 
 @pytest.fixture(scope="module")
 def web_site(router, tmp_path_factory) -> Iterator[WebSite]:
     """`daq1` has a manager that answers; that of `daq2` does not run."""
-    crash = instance("crash", "--behave", "exit-at-once", "--code", 7)
-    spare = instance("spare", "--password", "hushhush", manage="host/down")
-    mine = instance("mine", manage="ignore")
-    entries = {
-        "daq1": [instance("acu"), instance(ODD), crash, spare, mine],
-        "daq2": [instance("pump")],
-    }
-    site = WebSite(tmp_path_factory.mktemp("web"), router, entries)
+    site = WebSite(tmp_path_factory.mktemp("web"), router, ENTRIES)
     try:
         site.start_managers("daq1")
         yield site
@@ -51,7 +55,7 @@ def text_of(answer):
 def test_an_agent_has_its_state_its_reason_its_last_exit_and_a_countdown(server):
     def page():
         text = text_of(get(server, "/agent/daq1/crash"))
-        return text if "data-countdown" in text and "Last exit" in text else ""
+        return text if "data-until" in text and "Last exit" in text else ""
 
     text = wait_for(page, 20, "the agent to wait for its next attempt")
 
@@ -142,6 +146,29 @@ def test_the_output_of_a_run_is_not_that_of_the_next_one(server, web_site):
     text = text_of(get(server, f"/output/daq1/crash?since={link}"))
 
     assert text.count("tiny crash: no answer from the device") == 1
+
+
+def test_the_site_config_has_its_lines_and_what_a_reload_would_change(server, web_site):
+    before = text_of(get(server, "/config"))
+    web_site.write(ENTRIES | {"daq1": [*ENTRIES["daq1"], instance("new/1", manag="up")]})
+
+    def page():
+        text = text_of(get(server, "/config/daq1"))
+        return text if "would be started" in text and "'manag'" in text else ""
+
+    text = wait_for(page, 20, "the change to be seen")
+
+    assert "No host would change with a reload" in before
+    assert "Read " in before
+    assert "nothing reads the key 'manag'" in text
+    assert "The file differs from what its manager has read." in text
+    assert "<strong>add</strong> new/1" in text
+    assert "daq2" in text[text.index("The file") :]
+    assert "hushhush" not in text + before
+    line = text.split('add</strong> new/1 <a href="#L')[1].split('"')[0]
+    assert "instance-id: new/1" in text.split(f'<li id="L{line}">')[1].split("</li>")[0]
+    assert "gives no answer" in text_of(get(server, "/config/daq2"))
+    assert get(server, "/config/daq3").status_code == 404
 
 
 def test_new_lines_come_by_themselves_to_all_who_look(server, web_site):

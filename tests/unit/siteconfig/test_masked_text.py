@@ -83,3 +83,7 @@ def test_a_message_that_quotes_the_text_shows_no_secret():
         "the argument '***' was read as a number"
     )
     assert masked.mask("Write two: '--password', 'pw99'.") == "Write two: '--password', '***'."
+
+
+def test_where_secrets_begin_is_known_for_messages_about_them():
+    assert mask_secrets("a: 1\nx: {token:  0123}\n").places == {(2, 13)}

@@ -58,7 +58,7 @@ async def show_agent(request: web.Request) -> web.Response:
         age=age,
         now=now,
         facts=agent_view.facts(agent, now),
-        countdown=agent_view.countdown(agent, age),
+        next_attempt=agent_view.next_attempt(agent, age),
         operations=agent_view.operations(agent),
         setting_rows=agent_view.settings(agent),
         last_exit=last_exit_sentence(agent.child, now),

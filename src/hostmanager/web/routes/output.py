@@ -103,6 +103,7 @@ async def _stream(reader: AgentReader) -> web.StreamResponse:
     request, feed = reader.request, reader.feed
     query = OutputQuery.of(request.query)
     position = request.headers.get("Last-Event-ID") or request.query.get("from", "")
+    await feed.all()  # a new feed has nothing before its first answer
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     selection = LiveSelection(query, feed.before(position))
