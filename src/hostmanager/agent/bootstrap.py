@@ -26,7 +26,7 @@ from hostmanager.agent.options import (
     compose_files,
     policy_of,
 )
-from hostmanager.core.model import InstanceSpec
+from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.drivers.process import (
     LaunchCommand,
     LaunchGate,
@@ -185,9 +185,15 @@ def make_settings(
         compose_bin=compose_bin(args, working_dir),
         service_prefix=args.docker_service_prefix,
         router=args.site_hub or "",
-        warm_launch=args.warm_launch == "auto",
+        warm_launch=args.warm_launch == "auto" and _is_warm_worth_it(site_config),
     )
     return settings, warnings
+
+
+def _is_warm_worth_it(site_config: SiteFile) -> bool:
+    """Whether there are agents that share what a fork server has imported: one alone would pay more."""
+    settings = [spec.settings for spec in site_config.specs if spec.kind is Kind.HOST]
+    return sum(each.warm and not each.environment for each in settings) > 1
 
 
 def site_key(args: argparse.Namespace, site_file: Path) -> str:

@@ -306,14 +306,34 @@ def test_a_fork_server_that_hangs_costs_one_cold_launch(launches, monkeypatch, c
     assert not is_forked(cold.pid)
     assert agents_alive() - before == {cold.pid}
     assert [record.message for record in caplog.records if "hangs" in record.message]
-    monkeypatch.undo()
+    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 25)
     assert is_forked(launches.launch("i", "--wait").pid)
+
+
+def test_one_that_goes_on_hanging_holds_up_two_launches_and_no_more(monkeypatch, tmp_path):
+    server = tmp_path / "server.py"
+    start = "import socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[1]))\n"
+    count = tmp_path / "count"
+    server.write_text(
+        f"{start}open({os.fspath(count)!r}, 'a').write('x')\ncontrol.send(b'ready'); time.sleep(60)"
+    )
+    monkeypatch.setattr(launchers, "SERVER", server)
+    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 0.2)
+    launcher, argv = WarmLauncher(), (sys.executable, "-m", "ocs.agent_cli")
+    try:
+        for _ in range(4):
+            assert launcher.fork(argv, tmp_path, Environment({}), ()) is None
+    finally:
+        launcher.close()
+    assert count.read_text() == "xx"
 
 
 BROKEN_SERVERS = {
     "ends": "",
     "says why": "control.send(b'UnfitError: no')",
     "hangs": "time.sleep(60)",
+    "says nonsense": "control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]\n"
+    "socket.socket(fileno=fds[0]).send(b'{}')",
     "ends at a request": "control.send(b'ready'); control.recv(1)",
     "forks and ends": "control.send(b'ready'); socket.recv_fds(control, 1, 8); os.fork()",
     "hangs after a fork": "control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]\n"

@@ -32,13 +32,17 @@ PRELOADED = (
 
 REACTOR = "twisted.internet.reactor"
 
-CLONE_NUMBERS = {"x86_64": 56, "aarch64": 220}
+SYSCALLS = {"x86_64": (56, 273, 274), "aarch64": (220, 99, 100)}
+"""The numbers of clone, set_robust_list and get_robust_list."""
+
 CLONE_FLAGS = 0x00008000 | 0x00200000 | 0x01000000  # PARENT, CHILD_CLEARTID, CHILD_SETTID
 SIGCHLD = 17
 PR_SET_MM, PR_SET_MM_MAP, PR_GET_TID_ADDRESS = 35, 14, 40
 """Of linux/sched.h and linux/prctl.h."""
 
 MAX_REQUEST_FDS = 8
+
+TIME_ZONE = "/etc/localtime"
 
 DECISIVE = (*all_suffixes(), ".pth", ".dist-info", ".egg-info", ".egg-link", ".egg", ".zip")
 """Names in a directory on the path that decide what is imported end so, or are directories."""
@@ -128,8 +132,12 @@ class Cloner:
 
     def __init__(self) -> None:
         machine = platform.machine()
-        if machine not in CLONE_NUMBERS:
+        if machine not in SYSCALLS:
             raise UnfitError(f"not known how to fork on {machine}")
+        # musl, for one, keeps something else at the address below.
+        if not _libc_version().startswith("glibc"):
+            raise UnfitError("not known how to fork with another C library than glibc")
+        clone, self._set_robust_list, get_robust_list = map(ctypes.c_long, SYSCALLS[machine])
         # With the GIL, as os.fork does.
         self._syscall = ctypes.PyDLL(None, use_errno=True).syscall
         self._syscall.restype = ctypes.c_long
@@ -137,9 +145,12 @@ class Cloner:
         _prctl("PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS, ctypes.byref(tid))
         # Where libc has the number of its thread. The order of the last two differs between
         # machines, and the one that is not asked for is not looked at.
-        self._arguments: list[object] = [ctypes.c_long(CLONE_NUMBERS[machine])]
-        self._arguments += [ctypes.c_ulong(CLONE_FLAGS | SIGCHLD), ctypes.c_ulong(0)]
-        self._arguments += [ctypes.c_ulong(0), tid, tid]
+        self._arguments: list[object] = [clone, ctypes.c_ulong(CLONE_FLAGS | SIGCHLD)]
+        self._arguments += [ctypes.c_ulong(0), ctypes.c_ulong(0), tid, tid]
+        # Where the kernel looks for mutexes of who died: forgotten in a fork, and renewed by libc's.
+        head, size = ctypes.c_void_p(), ctypes.c_size_t()
+        self._syscall(get_robust_list, ctypes.c_long(0), ctypes.byref(head), ctypes.byref(size))
+        self._robust_list = (head, size)
 
     def fork(self) -> int:
         """Fork; returns 0 in the child.
@@ -152,6 +163,7 @@ class Cloner:
         pid: int = self._syscall(*self._arguments)
         if pid == 0:
             python.PyOS_AfterFork_Child()
+            self._syscall(self._set_robust_list, *self._robust_list)
             return 0
         error = ctypes.get_errno()
         python.PyOS_AfterFork_Parent()
@@ -160,8 +172,17 @@ class Cloner:
         return pid
 
 
+def _libc_version() -> str:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        return ""
+
+
 class FileStamps:
     """What decides what is imported: the files of all modules, and what directories on the path have.
+
+    Libraries and the time zone, too: what a new process has of them.
 
     Not the times of these directories: agents may write into one. In the working directory only
     what has the name of an imported module counts.
@@ -170,7 +191,13 @@ class FileStamps:
     def __init__(self, since: float) -> None:
         """Note the files as they are now; `since` is when the first import began, Unix time."""
         files = {file for each in sys.modules.values() if (file := _file_of(each))}
-        self._files = sorted({*files, sys.executable, os.path.join(sys.prefix, "pyvenv.cfg")})
+        files |= {
+            sys.executable,
+            os.path.join(sys.prefix, "pyvenv.cfg"),
+            TIME_ZONE,
+            *_mapped_files(),
+        }
+        self._files = sorted(files)
         self._own_path = 0 if sys.flags.safe_path else 1  # sys.path[0]: agents may write there
         self._names = {name.partition(".")[0] for name in sys.modules}
         self._noted = self._now()
@@ -207,6 +234,13 @@ def _file_of(module: object) -> str | None:
         return None
     names: dict[str, str | None] = ModuleType.__getattribute__(module, "__dict__")
     return names.get("__file__")
+
+
+def _mapped_files() -> set[str]:
+    """The files in memory: libraries."""
+    with open("/proc/self/maps", "rb") as file:
+        words = [line.rstrip(b"\n").split(None, 5) for line in file]
+    return {os.fsdecode(each[5]) for each in words if len(each) > 5 and each[5].startswith(b"/")}
 
 
 def _stamp(path: str) -> tuple[int, ...]:

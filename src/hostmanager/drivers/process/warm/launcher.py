@@ -30,8 +30,18 @@ START_TIMEOUT = 20.0
 FORK_TIMEOUT = 5.0
 """Seconds for a fork and what follows: some milliseconds on an idle machine."""
 
-START_RETRY_DELAY = 60.0
-"""Seconds without another attempt after a fork server did not start."""
+RETRY_DELAY = 60.0
+"""Seconds without another attempt after a fork server did not start, or failed repeatedly."""
+
+MAX_FAILURES = 2
+"""Requests in succession that may fail: each of them may take its time, one after the other."""
+
+READY = b"ready"
+"""What it says when it serves. To be another word when the protocol changes: after an upgrade the file is
+newer than a manager that runs."""
+
+UNFIT = "UnfitError: "
+"""How it says that there is no use in trying."""
 
 KILL_TIMEOUT = 5.0
 """Seconds for the end of a fork server that was killed: one that waits for a disk may not end."""
@@ -46,7 +56,11 @@ class WarmLaunchError(Exception):
     """It has to be launched cold, and why."""
 
 
-class ServerStartError(WarmLaunchError):
+class ServerError(WarmLaunchError):
+    """The fork server hangs, or ended."""
+
+
+class ServerStartError(ServerError):
     """The fork server did not start: the next one will hardly, either."""
 
 
@@ -80,6 +94,7 @@ class WarmLauncher:
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._retry_at = 0.0
+        self._failures = 0  # in succession
         self._reported: set[str] = set()
         self._closed = False
 
@@ -99,13 +114,21 @@ class WarmLauncher:
                 return None
             try:
                 with _request(argv, cwd, env) as request:
-                    return self._try_to_fork(argv[0], cwd, env, (request.fileno(), *fds))
+                    process = self._try_to_fork(argv[0], cwd, env, (request.fileno(), *fds))
             except (WarmLaunchError, OSError) as error:
-                if isinstance(error, ServerStartError):
-                    self._end_server()
-                    self._retry_at = time.monotonic() + START_RETRY_DELAY
+                self._on_error(error)
                 self._report(str(error))
                 return None
+            self._failures = 0
+            return process
+
+    def _on_error(self, error: Exception) -> None:
+        self._failures += isinstance(error, ServerError)
+        if isinstance(error, ServerStartError):
+            self._end_server()
+        if isinstance(error, ServerStartError) or self._failures >= MAX_FAILURES:
+            self._failures = 0
+            self._retry_at = time.monotonic() + RETRY_DELAY
 
     def close(self) -> None:
         """End the fork server; nothing is launched warm any more."""
@@ -135,7 +158,7 @@ class WarmLauncher:
             process = self._request_fork(fds)
             if process is not None:
                 return process
-        raise WarmLaunchError("it ended while it forked")
+        raise ServerError("it ended while it forked")
 
     def _start_server(self, python: str, cwd: Path, env: Environment) -> None:
         tag = (ENV_VAR, IDENTITY_ENV_VAR)  # it belongs to no instance
@@ -163,7 +186,7 @@ class WarmLauncher:
             raise ServerStartError(f"its imports take more than {START_TIMEOUT:g} s") from None
         except OSError as error:
             raise ServerStartError(f"it did not start: {error.strerror}") from error
-        if answer != b"ready":
+        if answer != READY:
             raise ServerStartError(answer.decode("utf-8", "replace") or "it ended while it started")
 
     def _request_fork(self, fds: tuple[int, ...]) -> WarmProcess | None:
@@ -184,17 +207,22 @@ class WarmLauncher:
             reason = (
                 f"it hangs: nothing was forked within {FORK_TIMEOUT:g} s" if is_late else str(error)
             )
-            raise WarmLaunchError(reason) from error
+            raise ServerError(reason) from error
         if not answer:
             self._on_failed_request(channel)
             return None
-        told = json.loads(answer)
-        if self._announced_pid(FORK_TIMEOUT) != told["pid"]:
+        try:
+            told = json.loads(answer)
+            pid = int(told["pid"])
+        except (ValueError, KeyError, TypeError):
+            self._on_failed_request(channel)
+            raise ServerError("what it says is not understood") from None
+        if self._announced_pid(FORK_TIMEOUT) != pid:
             self._end_server()  # it ended, or hangs, after the fork
         if "error" in told:
-            WarmProcess(told["pid"], channel).abandon()
-            raise WarmLaunchError(told["error"])
-        return WarmProcess(told["pid"], channel)
+            WarmProcess(pid, channel).abandon()
+            raise WarmLaunchError(str(told["error"]))
+        return WarmProcess(pid, channel)
 
     def _on_failed_request(self, channel: socket.socket) -> None:
         """End the fork server, and what it may have forked for this request alone."""
@@ -229,7 +257,9 @@ class WarmLauncher:
         """Say it once: there may be hundreds of launches."""
         if not self._closed and reason not in self._reported:
             self._reported.add(reason)
-            log.warning("an agent is launched without the fork server: %s", reason)
+            is_usual = reason.startswith(UNFIT)  # here, and from now on
+            level = logging.INFO if is_usual else logging.WARNING
+            log.log(level, "agents are launched without the fork server: %s", reason)
 
 
 def _request(argv: tuple[str, ...], cwd: Path, env: Environment) -> BinaryIO:
