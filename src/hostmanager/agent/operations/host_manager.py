@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ocs import ocs_agent
@@ -37,7 +38,7 @@ from hostmanager.agent.operations.history import history
 from hostmanager.agent.operations.output import output
 from hostmanager.agent.operations.resources import resources
 from hostmanager.agent.operations.restart import restart
-from hostmanager.agent.operations.session_data import LiveSessionData, session_data
+from hostmanager.agent.operations.session_data import LiveSessionData, encode_live, session_data
 from hostmanager.agent.operations.silence import silence
 from hostmanager.agent.operations.update import update
 from hostmanager.agent.startup_state import StartupState
@@ -249,6 +250,7 @@ class HostManager:
             return False, "The host manager is about to exit; nothing is started any more."
         self._stopped.clear()
         session.data = LiveSessionData(lambda: session_data(self.host))
+        session.encoded = partial(encode_live, session)
         # From before there was a session: the first agents are up by now.
         session.messages[:0] = self.host.early_messages
         self.host.early_messages.clear()

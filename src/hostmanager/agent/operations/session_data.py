@@ -6,7 +6,7 @@ whenever it is read.
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 from hostmanager.agent.health_monitor import HealthMonitor
@@ -43,10 +43,18 @@ MAX_OUTPUT_LINES = 5
 """Lines of output in a child state: a client gets all of them each second."""
 
 
+MAX_CACHED = 4096
+"""Instances; a host has fewer."""
+
+# Half of the time of rendering, each second for each client.
+_settings_data = lru_cache(MAX_CACHED)(settings_data)
+_log_file = lru_cache(MAX_CACHED)(log_file)
+
+
 def child_state(
     record: InstanceRecord,
     now: Timestamp,
-    output: Path | None,
+    output: str | None,
     process_state: ProcessState | None = None,
 ) -> dict[str, Any]:
     """Show one instance as clients know it, and what they may want to know beyond that.
@@ -77,12 +85,12 @@ def child_state(
         "next_attempt_at": next_attempt_at(record, now),
         "process_state": None if process_state is None else process_state.name,
         "message": _join(message(record, now), *notices),
-        "output": None if output is None else str(output),
+        "output": output,
         # A pattern: to list them, a disk would have to respond.
         "output_rotated": None if output is None else f"{output}.[0-9]*",
         "container": None,
         "built": False,
-        "settings": settings_data(spec.settings),
+        "settings": _settings_data(spec.settings),
         "done": None if record.completion is None else _completion(record, record.completion),
     }
 
@@ -289,6 +297,20 @@ class LiveSessionData(dict[str, Any]):
         return True
 
 
+def encode_live(session: Any) -> dict[str, Any]:
+    """What `encoded` of OCS's session returns, without its walk through the data.
+
+    That is for what may be no JSON, such as numpy's, and takes as long as rendering it. What is
+    rendered here is JSON.
+    """
+    data, session.data = session.data, {}
+    try:
+        encoded: dict[str, Any] = type(session).encoded(session)
+    finally:
+        session.data = data
+    return encoded | {"data": dict(data.items())}
+
+
 def session_data(host: Host) -> dict[str, Any]:
     """Render the session data of the manager operation."""
     now = host.clock.now()
@@ -323,7 +345,7 @@ def session_data(host: Host) -> dict[str, Any]:
         if record.spec.kind is Kind.DOCKER:
             return service_state(host, record, now) | origin
         state = host.process_states.get(instance_id, record.run.pid, now.monotonic)
-        shown = child_state(record, now, Path(log_file(directory, instance_id)), state)
+        shown = child_state(record, now, _log_file(directory, instance_id), state)
         return shown | origin
 
     parse_status = {**host.tracker.parse_status, **host.compose.status()}
