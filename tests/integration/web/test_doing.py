@@ -212,7 +212,8 @@ def test_a_cancelled_change_says_what_goes_on(site, ann):
     ann.look("/change", action="down", agent="daq1/stubborn")
     ann.send(ann.form())
     ann.send(ann.form("/cancel"))
-    assert "stubborn" in wait_end(ann, "cancelled; what was requested goes on")
+    text = wait_end(ann, "cancelled; what was requested goes on")
+    assert "Still stopping: stubborn." in text
     child = children(site, "daq1")["stubborn"]
     assert child["next_action"] == "wait_dead"
     os.kill(child["pid"], signal.SIGKILL)

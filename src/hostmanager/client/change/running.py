@@ -15,6 +15,7 @@ from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.change.progress_text import (
     failure_text,
+    interrupted_text,
     pending_text,
     reached_text,
     summary,
@@ -77,7 +78,7 @@ class AgentsChange:
 
     def __init__(self, executor: PlanExecutor) -> None:
         self._executor = executor
-        self._is_over = False
+        self._is_over = self._is_cancelled = False
 
     @property
     def needs_password(self) -> str:
@@ -96,6 +97,7 @@ class AgentsChange:
 
     def cancel(self) -> None:
         """Wait no longer; what was only stopped so far is requested to start now."""
+        self._is_cancelled = True
         self._executor.cancel()
 
     def rows(self) -> list[ProgressRow]:
@@ -122,7 +124,9 @@ class AgentsChange:
         texts = [*executor.notices, *(f"{h}: {text}" for h, text in executor.warnings.items())]
         if executor.hosts_without_reason:
             texts.append(lost_reason_text(executor.hosts_without_reason))
-        if self._is_over and executor.progress:
+        if self._is_over and self._is_cancelled:
+            texts.append(interrupted_text(executor.progress, [], []))
+        elif self._is_over and executor.progress:
             texts += [text for text, _ in summary(executor.plan, executor.progress)]
         return texts
 
