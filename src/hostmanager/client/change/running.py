@@ -18,7 +18,6 @@ from hostmanager.client.change.progress_text import (
     interrupted_text,
     pending_text,
     reached_text,
-    summary,
 )
 from hostmanager.client.change.stops import lost_reason_text
 from hostmanager.client.errors import ClientError, ManagerError
@@ -126,8 +125,6 @@ class AgentsChange:
             texts.append(lost_reason_text(executor.hosts_without_reason))
         if self._is_over and self._is_cancelled:
             texts.append(interrupted_text(executor.progress, [], []))
-        elif self._is_over and executor.progress:
-            texts += [text for text, _ in summary(executor.plan, executor.progress)]
         return texts
 
 
