@@ -14,8 +14,8 @@ from hostmanager.cli.output import Output
 from hostmanager.client.change.plan import Plan
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.change.progress_text import (
-    failure_text,
     interrupted_text,
+    not_reached_text,
     pending_text,
     reached_text,
     summary,
@@ -123,4 +123,6 @@ def _pending_line(agent: AgentProgress) -> Text:
 
 def _failure_line(agent: AgentProgress) -> Text:
     text = Text().append("! ", "bold red").append(f"{agent.host} ")
-    return text.append(agent.instance_id, "bold").append(f" {sanitize(failure_text(agent))}", "red")
+    return text.append(agent.instance_id, "bold").append(
+        f" {sanitize(not_reached_text(agent))}", "red"
+    )

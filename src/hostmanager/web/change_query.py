@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from multidict import MultiMapping
+from typing import Any, Protocol
 
 from hostmanager.client.change.plan import Selection
 from hostmanager.client.change.timeouts import TIMEOUTS
@@ -32,6 +30,13 @@ HOST_ACTIONS = ("reload", "pull", "orphans")
 DEFAULT_SILENCE = "1h"
 
 MAX_INCIDENT = 10**9
+
+
+class Fields(Protocol):
+    """A query or a form: names may be repeated."""
+
+    def getall(self, key: str, default: list[Any], /) -> Any:
+        """All values of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ class ChangeQuery:
         }
 
 
-def read_change(fields: MultiMapping[Any]) -> ChangeQuery:
+def read_change(fields: Fields) -> ChangeQuery:
     """Read a query, or a form.
 
     Raises:

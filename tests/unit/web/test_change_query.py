@@ -1,15 +1,24 @@
 """Which change an address or a form asks for."""
 
 import pytest
-from multidict import MultiDict
 
 from hostmanager.client.change.plan import Selection
 from hostmanager.web.change_query import ChangeQuery, read_change
 from hostmanager.web.errors import PageError
 
 
+class Query:
+    """As of aiohttp."""
+
+    def __init__(self, pairs):
+        self._pairs = pairs
+
+    def getall(self, key, default):
+        return [value for name, value in self._pairs if name == key] or default
+
+
 def read(*pairs):
-    return read_change(MultiDict(pairs))
+    return read_change(Query(pairs))
 
 
 def test_agents_are_named_by_host_and_id_and_ids_may_have_slashes():

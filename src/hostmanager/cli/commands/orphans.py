@@ -8,7 +8,7 @@ from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
 from hostmanager.cli.exit_codes import FAILED, OK
 from hostmanager.cli.host_results import error_code, request_on_all
 from hostmanager.cli.output import Output, command
-from hostmanager.client.change.orphans_plan import find_orphans
+from hostmanager.client.change.orphans_plan import site_orphans
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.multi_host import TargetManagers, select_managers
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Show them, or have them removed."""
     with nothing_changed_yet():
         targets = select_managers(read_site(args), args)
-        orphans = find_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
+        orphans = site_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
         output.plan(orphans.lines())
     code = max((OK, *map(error_code, orphans.errors.values())))
     if orphans.stopped:

@@ -50,7 +50,7 @@ class SiteOrphans:
         return [PlanLine(_orphan_text(host, name, orphan)) for name, orphan in by_id.items()]
 
 
-def find_orphans(
+def site_orphans(
     order: Sequence[str], sessions: Mapping[str, Mapping[str, Any] | ManagerError]
 ) -> SiteOrphans:
     """Read the orphans out of the `manager` sessions of these hosts."""

@@ -24,7 +24,7 @@ def reached_text(agent: AgentProgress) -> tuple[str, str]:
     return ("down" if agent.step.state == "gone" else agent.step.state), agent.note
 
 
-def failure_text(agent: AgentProgress) -> str:
+def not_reached_text(agent: AgentProgress) -> str:
     """The state of an agent that is not where it was to be, and why."""
     step = agent.step
     return f"{state_text(step.current_state)} (target {step.final}): {step.reason}"

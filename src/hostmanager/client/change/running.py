@@ -14,8 +14,8 @@ from typing import Protocol
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.change.progress_text import (
-    failure_text,
     interrupted_text,
+    not_reached_text,
     pending_text,
     reached_text,
 )
@@ -110,7 +110,7 @@ class AgentsChange:
     def _row(self, agent: AgentProgress) -> ProgressRow:
         state, text = "pending", " ".join(pending_text(agent))
         if agent.step.has_failed:
-            state, text = "failed", failure_text(agent)
+            state, text = "failed", not_reached_text(agent)
         elif agent.step.outcome == "reached":
             state, text = "done", ": ".join(filter(None, reached_text(agent)))
         elif self._is_over:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.change.executor import PlanExecutor
-from hostmanager.client.change.orphans_plan import find_orphans
+from hostmanager.client.change.orphans_plan import site_orphans
 from hostmanager.client.change.plan import AgentChange, Plan, make_plan
 from hostmanager.client.change.plan_text import REFUSED, PlanLine, plan_lines, plan_title
 from hostmanager.client.change.pull_plan import plan_pull
@@ -241,7 +241,7 @@ def _pull_task(manager: ManagerClient, args: argparse.Namespace) -> Task:
 
 def _prepare_orphans(site: Site, args: argparse.Namespace) -> PreparedChange:
     targets = select_managers(site, args)
-    orphans = find_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
+    orphans = site_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
     hosts = [host for host, by_id in orphans.by_host.items() if by_id]
     tasks = {host: _run_task(targets.managers[host], "remove_orphans", args) for host in hosts}
     stops = orphans.stops

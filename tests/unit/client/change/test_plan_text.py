@@ -2,7 +2,7 @@
 
 from tests.support.http_bridge import child, session
 
-from hostmanager.client.change.orphans_plan import find_orphans
+from hostmanager.client.change.orphans_plan import site_orphans
 from hostmanager.client.change.plan import make_plan
 from hostmanager.client.change.plan_text import REFUSED, PlanLine, plan_lines, plan_title
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -35,7 +35,7 @@ def test_the_orphans_of_a_host_are_listed_and_silence_is_not_taken_for_none():
     silent = ManagerError(FailureKind.TIMEOUT, "no answer")
     hosts = ["daq1", "daq2", "daq3", "daq4"]
     answers = dict(zip(hosts, (running, session(), stopped, silent), strict=True))
-    found = find_orphans(hosts, answers)
+    found = site_orphans(hosts, answers)
     assert [line.text for line in found.lines()] == [
         "daq1: old (container 0123456789ab, image img:1), not in c.yaml any more",
         "daq2: no orphans",
