@@ -15,19 +15,20 @@ from hostmanager.util.names import encode_id
 from hostmanager.util.text import format_duration, join_sentences, pluralize
 from hostmanager.web.context import (
     FEED,
+    LIVE_SITE,
     PAGES,
     SESSION,
+    WEB_SETTINGS,
     cookie_name,
     known_session,
     session_of,
     settings_of,
-    site_of,
-    url_of,
     user_of,
 )
 from hostmanager.web.jobs import JOBS
 from hostmanager.web.sessions import CSRF_FIELD, FORM_FIELD, NEVER_SHOWN, new_form_token
 from hostmanager.web.site_view import OLD_AFTER, count_site
+from hostmanager.web.urls import make_url
 
 TEMPLATES = Environment(
     loader=PackageLoader("hostmanager.web"),
@@ -78,24 +79,31 @@ def is_encrypted(request: web.Request) -> bool:
     return request.secure or (forwarded and request.headers.get("X-Forwarded-Proto") == "https")
 
 
-def _common(request: web.Request) -> Mapping[str, Any]:
-    settings, live = settings_of(request), site_of(request)
-    url = partial(url_of, request)
-    session = known_session(request)
+def common_context(app: web.Application) -> dict[str, Any]:
+    """What all templates get, and what messages for browsers are made with: nothing of a request."""
+    settings = app[WEB_SETTINGS]
+    url = partial(make_url, settings.root_path)
     return {
-        "form_fields": lambda: _form_fields(request),
-        "job_about": request.app[JOBS].about,
-        "has_password": bool(session and session.password),
-        "here": request.rel_url.raw_path_qs if request.method == "GET" else "",
-        "epoch_version": request.app[FEED].version,
-        "live": live,
-        "pages": request.app[PAGES],
+        "job_about": lambda *agent: app[JOBS].about(*agent),  # noqa: PLW0108 - made after this
+        "live": app[LIVE_SITE],
+        "pages": app[PAGES],
         "read_only": settings.read_only,
         "settings": settings,
         "static": partial(url, "static"),
         "url": url,
-        "user": user_of(request),
         "version": __version__,
+    }
+
+
+def _common(request: web.Request) -> Mapping[str, Any]:
+    session = known_session(request)
+    return {
+        **common_context(request.app),
+        "epoch_version": request.app[FEED].version,
+        "form_fields": lambda: _form_fields(request),
+        "has_password": bool(session and session.password),
+        "here": request.rel_url.raw_path_qs if request.method == "GET" else "",
+        "user": user_of(request),
     }
 
 

@@ -50,7 +50,8 @@ def agent(host, severity):
 def feed_of(live):
     context = {"url": lambda *parts, **query: make_url("", *parts, **query), "live": live}
     template = TEMPLATES.get_template("site_parts.html")
-    parts = template.make_module({**context, "read_only": False, "pages": frozenset()})
+    common = {"read_only": False, "pages": frozenset(), "job_about": lambda *agent: None}
+    parts = template.make_module({**context, **common})
     return SiteFeed(live, parts, "epoch")
 
 

@@ -1,16 +1,17 @@
 """The site, a host of it, and the changes as they come."""
 
 import asyncio
-from functools import partial
+import logging
 from typing import cast
 
 from aiohttp import web
 
-from hostmanager.web.context import FEED, LIVE_SITE, PAGES, WEB_SETTINGS, known_host, site_of
-from hostmanager.web.pages import TEMPLATES, render
+from hostmanager.web.context import FEED, LIVE_SITE, known_host, site_of
+from hostmanager.web.pages import TEMPLATES, common_context, render
 from hostmanager.web.site_feed import SiteFeed, site_context
 from hostmanager.web.site_view import GROUPED, SHOWN, SORTED, AgentGroup, groups_of, read_query
-from hostmanager.web.urls import make_url
+
+log = logging.getLogger(__name__)
 
 MAX_BROWSERS = 500
 """Browsers that are told of changes at a time."""
@@ -61,6 +62,8 @@ async def send_events(request: web.Request) -> web.StreamResponse:
             await response.write(message.encode())
     except ConnectionResetError:
         pass  # it is gone
+    except Exception:  # the answer has begun: there is no page for an error any more
+        log.exception("a message for browsers failed unexpectedly")
     finally:
         browsers.discard(task)
     return response
@@ -73,11 +76,9 @@ async def _end_events(app: web.Application) -> None:
 
 def setup(app: web.Application) -> None:
     """Make the messages for browsers."""
-    settings, live = app[WEB_SETTINGS], app[LIVE_SITE]
-    common = {"read_only": settings.read_only, "live": live, "pages": app[PAGES]}
     template = TEMPLATES.get_template("site_parts.html")
-    parts = template.make_module({"url": partial(make_url, settings.root_path), **common})
-    app[FEED], app[BROWSERS] = SiteFeed(live, parts), set()
+    app[FEED] = SiteFeed(app[LIVE_SITE], template.make_module(common_context(app)))
+    app[BROWSERS] = set()
     app.on_shutdown.append(_end_events)
 
 
