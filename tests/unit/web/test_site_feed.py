@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+from hostmanager.client.host_board import UnmanagedAgent
 from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity
 from hostmanager.web.pages import TEMPLATES
@@ -31,7 +32,7 @@ class Live:
         return float("inf") if host == "daq 2" else 1.25
 
     def unmanaged(self):
-        return ()
+        return [UnmanagedAgent("lone<ly>", "Old", "daq1")]
 
     def change(self, host, severity):
         self.version += 1
@@ -71,6 +72,7 @@ async def test_a_message_has_the_host_that_changed_and_what_depends_on_it():
     assert data["ages"] == {"daq1": 1.2, "daq 2": None}
     assert data["parts"]["order"] == "group-daq%202 group-daq1"
     assert "1 wrong" in data["parts"]["summary"]
+    assert 'lone&lt;ly&gt; <span class="muted">Old (host daq1)</span>' in data["parts"]["problems"]
     assert "it is &lt;so&gt;" in data["parts"]["group-daq%202"]
     assert "/agent/daq%202/det%2F1" in data["parts"]["group-daq%202"]
     assert "group-daq1" not in data["parts"]
@@ -95,6 +97,7 @@ async def test_a_browser_that_missed_what_nobody_was_told_gets_everything():
     live.change("daq1", StatusSeverity.ERROR)
     _, data = await first_message(feed, "epoch-3")
     assert "1 wrong" in data["parts"]["summary"]
+    assert 'lone&lt;ly&gt; <span class="muted">Old (host daq1)</span>' in data["parts"]["problems"]
 
 
 async def test_a_message_is_made_once_for_all():
