@@ -18,6 +18,7 @@ from hostmanager.core.policy import Policy, RestartPolicy, StopPolicy
 from hostmanager.core.record import State
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.drivers.process.ownership import instance_lock as locks
+from hostmanager.drivers.process.ownership import rlimit_tag
 from hostmanager.drivers.process.ownership.descendants import Descendants
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
@@ -349,6 +350,22 @@ def test_those_who_come_and_go_do_not_hold_up_a_look_for_ever(monkeypatch, tmp_p
     monkeypatch.setattr(Descendants, "_members", lambda _: [2**22 - 1])
     with pytest.raises(OSError, match="come and go"):
         kin.open_all()
+
+
+def test_the_tag_of_a_live_run_says_whose_a_process_is_before_its_environment_does(tmp_path):
+    owner = Ownership(ManagerIdentity("tags", ("0" * 32,)), tmp_path / "locks")
+    env = {**os.environ, **owner.environment(InstanceSpec("a", "A"))}
+    process = subprocess.Popen(["/bin/sleep", "1000"], env=env, start_new_session=True)
+    try:
+        tag = rlimit_tag.apply(process.pid)
+        for live_tags, theirs in (((tag,), []), ((), [process.pid])):
+            left = Descendants(owner, "a", None, None, live_tags).open_all()
+            assert list(left.processes) == theirs
+            for relative in left.processes.values():
+                os.close(relative.pidfd)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_who_has_got_the_number_of_a_leader_has_not_got_its_session(tmp_path):

@@ -45,6 +45,7 @@ from hostmanager.drivers.process.output.output_sink import (
 from hostmanager.drivers.process.ownership import rlimit_tag
 from hostmanager.drivers.process.ownership.descendants import Descendants, Remnants
 from hostmanager.drivers.process.ownership.discovery import LOCK_TIMEOUT, Ownership
+from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.drivers.process.ownership.unobserved import UnobservedInstances
 from hostmanager.drivers.process.priority import inherit_manager_priority
 from hostmanager.drivers.process.signals import request_group_stop, request_stop, unignore_signals
@@ -143,6 +144,7 @@ class ProcessDriver:
         self.memory_peak: Callable[[str], str] = lambda _: ""
         self._discovered_pidfds: dict[str, int | None] = {}  # their pidfds
         self._processes: dict[str, _Process] = {}  # of which something is alive
+        self._live_tags: set[RlimitTag] = set()  # of all of these
         self._changed_specs: dict[str, InstanceSpec] = {}  # of those that did not run then
         self._reading: dict[str, _Process] = {}  # of which the output is being read
         self._guard = Guard(loop.call_later)
@@ -228,7 +230,7 @@ class ProcessDriver:
             self._watch_lock(spec, command, report)
             return
         leader_tag = None if observed_run.pid is None else rlimit_tag.read(observed_run.pid)
-        descendants = Descendants(self._ownership, instance_id, observed_run.pid, leader_tag)
+        descendants = self._descendants_of(instance_id, observed_run.pid, leader_tag)
         process = _Process(spec, command, report, NO_PROCESS, descendants)
         self._processes[instance_id] = process
         if pidfd is not None and observed_run.pid is not None:
@@ -327,7 +329,7 @@ class ProcessDriver:
         if isinstance(spawned, AlreadyRunning):
             self._adopt(spec, command, spawned.observed_run, spawned.pidfd, report)
             return
-        descendants = Descendants(self._ownership, instance_id, spawned.pid, spawned.rlimit_tag)
+        descendants = self._descendants_of(instance_id, spawned.pid, spawned.rlimit_tag)
         process = _Process(spec, command, report, spawned, descendants)
         process.limits = LiveLimits(spec, spawned.pid, self._cgroups, spec.settings)
         changed = self._changed_specs.pop(instance_id, None)
@@ -337,6 +339,13 @@ class ProcessDriver:
         self._report_limits(process, Shortfall(spawned.notice))
         if changed is not None:
             self.update_spec(changed)
+
+    def _descendants_of(
+        self, instance_id: str, leader: int | None, tag: RlimitTag | None
+    ) -> Descendants:
+        if tag is not None and tag.pid == leader:
+            self._live_tags.add(tag)
+        return Descendants(self._ownership, instance_id, leader, tag, self._live_tags)
 
     def _watch(self, process: _Process) -> None:
         """Get called at its end."""
@@ -380,6 +389,8 @@ class ProcessDriver:
         """Reap the process, which frees its number."""
         process.finished = True
         del self._processes[process.instance_id]
+        if (tag := process.descendants.rlimit_tag) is not None:
+            self._live_tags.discard(tag)
         if process.spawned is not NO_PROCESS:
             with suppress(OSError):  # not our child
                 os.waitid(os.P_PIDFD, process.spawned.pidfd, os.WEXITED | os.WNOHANG)

@@ -6,7 +6,7 @@ processes of our user. The lock counts in whichever process holds it.
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from hostmanager.drivers.process.ownership import instance_lock
@@ -50,12 +50,15 @@ class Descendants:
         instance_id: Whose run it is.
         leader: The process that was launched, and leads its session; None if unknown.
         rlimit_tag: The tag of its descendants, if they have one.
+        live_tags: The tags of all runs that are alive: what has that of another one is not ours, and
+            its environment need not be read. It changes.
     """
 
     ownership: Ownership
     instance_id: str
     leader: int | None
     rlimit_tag: RlimitTag | None = None
+    live_tags: Container[RlimitTag] = frozenset()
 
     def open_all(self) -> Remnants:
         """Find the live ones and open a pidfd for each, to be closed by the caller.
@@ -90,15 +93,18 @@ class Descendants:
     def _is_member(self, pid: int) -> bool:
         if pid == self.leader:
             return False
-        is_ours = (
-            (
-                self.leader is not None
-                and session_id(pid) == self.leader
-                and not self._leader_pid_is_reused()
-            )
-            or (self._has_rlimit_tag(pid) and procfs.has_our_uids(pid))
-            or self.ownership.is_tagged(pid, self.instance_id)
+        in_session = (
+            self.leader is not None
+            and session_id(pid) == self.leader
+            and not self._leader_pid_is_reused()
         )
+        if in_session:
+            return not is_zombie(pid)
+        tag = rlimit_tags.read(pid)
+        if tag is not None and tag != self.rlimit_tag and tag in self.live_tags:
+            return False
+        is_descendant = tag is not None and tag == self.rlimit_tag and procfs.has_our_uids(pid)
+        is_ours = is_descendant or self.ownership.is_tagged(pid, self.instance_id)
         return is_ours and not is_zombie(pid)
 
     def _in_cgroup(self) -> list[int]:
@@ -112,9 +118,6 @@ class Descendants:
         assert self.leader is not None
         started = start_ticks(self.leader)
         return self.rlimit_tag is not None and started not in (None, self.rlimit_tag.started)
-
-    def _has_rlimit_tag(self, pid: int) -> bool:
-        return self.rlimit_tag is not None and rlimit_tags.read(pid) == self.rlimit_tag
 
     def _lock_is_held(self) -> bool:
         return instance_lock.is_held(self.ownership.lock_file(self.instance_id))
