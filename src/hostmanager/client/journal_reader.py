@@ -36,6 +36,7 @@ class JournalQuery:
         since: Unix time of the oldest; None: any.
         limit: Entries, the newest.
         is_limited_by_default: Whether that is a default, so that a note mentions it.
+        until: Unix time before which all are; None: any.
     """
 
     patterns: Sequence[str]
@@ -43,12 +44,21 @@ class JournalQuery:
     since: float | None
     limit: int
     is_limited_by_default: bool = True
+    until: float | None = None
 
     def selects(self, entry: Mapping[str, Any]) -> bool:
         """Whether an entry is selected."""
         if self.patterns and not matches(str(entry["instance_id"] or ""), self.patterns):
             return False
+        if self.until is not None and entry["time"] >= self.until:
+            return False
         return not self.kinds or entry["kind"] in self.kinds
+
+    @property
+    def selecting(self) -> dict[str, Any]:
+        """The parameters by which a manager selects itself; those of 0.1 know none of them."""
+        given = {"kinds": list(self.kinds) or None, "until": self.until}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +144,24 @@ def read_journal(
     Raises:
         ManagerError: No answer.
     """
+    params = {"instance_id": name, "since": by_manager_clock(manager, query.since, answer_timeout)}
+    try:
+        return _read_pages(manager, query, params | query.selecting, answer_timeout)
+    except ManagerError as error:
+        if error.unreachable or not query.selecting:
+            raise
+    return _read_pages(manager, query, params, answer_timeout)
+
+
+def _read_pages(
+    manager: ManagerClient, query: JournalQuery, params: dict[str, Any], answer_timeout: float
+) -> JournalEntries:
     entries: list[dict[str, Any]] = []
     position: dict[str, Any] = {}
-    # What is selected here can be rare.
-    is_filtered = bool(query.kinds or (query.patterns and name is None))
-    size = MAX_PAGE_ENTRIES if is_filtered else min(query.limit, MAX_PAGE_ENTRIES)
-    since = by_manager_clock(manager, query.since, answer_timeout)
-    params = {"instance_id": name, "limit": size, "since": since}
+    # What is selected here, not by the manager, can be rare.
+    is_filtered = bool(query.patterns and params["instance_id"] is None)
+    is_filtered = is_filtered or not query.selecting.keys() <= params.keys()
+    params["limit"] = MAX_PAGE_ENTRIES if is_filtered else min(query.limit, MAX_PAGE_ENTRIES)
     while True:
         request = partial(manager.run, "history", answer_timeout, **params, **position)
         result = run_with_limit(answer_timeout, request)

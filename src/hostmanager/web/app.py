@@ -23,7 +23,7 @@ from hostmanager.web.context import (
 )
 from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
 from hostmanager.web.pages import filled_fields, render, render_again
-from hostmanager.web.routes import agent, change, config, output, session, site, timeline
+from hostmanager.web.routes import agent, change, config, history, output, session, site, timeline
 from hostmanager.web.sessions import Sessions
 from hostmanager.web.settings import WebSettings
 
@@ -35,6 +35,7 @@ ROUTE_MODULES = (
     output,
     timeline,
     config,
+    history,
     session,
     change,
 )

@@ -50,13 +50,39 @@ def timeline_context(view: TimelineView) -> dict[str, Any]:
         "bands": list(details.lane.bands)[: -MAX_TABLE_ROWS - 1 : -1] if details else (),
         "marks": [m for m in details.lane.marks if m.kind != "start"][::-1] if details else (),
         "max_rows": MAX_TABLE_ROWS,
-        "presets": [
-            (words, query.address(**{"from": f"-{age}", "to": None}), f"-{age}")
-            for age, words in PRESETS
-        ],
+        "ranges": range_links(query),
         "axis": Markup(axis_svg(view.span)),
         "picture": partial(_picture, view),
         "live_host": query.host if query.host and query.range.seconds <= MAX_LIVE_RANGE else "",
+    }
+
+
+def range_links(query: PastQuery, **extra: Any) -> dict[str, Any]:
+    """Links to other ranges of time; further parameters of the page stay as they are."""
+    given, moved, zoomed = query.request.query, query.range.moved, query.range.zoomed
+    steps = (
+        ("earlier", "← Earlier", moved(-0.5)),
+        ("later", "Later →", moved(0.5)),
+        ("zoom-in", "+ Zoom in", zoomed(0.5)),
+        ("zoom-out", "− Zoom out", zoomed(2)),
+    )
+    kept = {"host": query.host, "id": query.instance_id, **extra}
+    return {
+        "presets": [
+            (
+                words,
+                query.address(**{"from": f"-{age}", "to": None}, **extra),
+                given.get("from", "-24h") == f"-{age}" and given.get("to", "now") == "now",
+            )
+            for age, words in PRESETS
+        ],
+        "steps": [(name, words, query.address(**range_, **extra)) for name, words, range_ in steps],
+        "hidden": [
+            (name, each)
+            for name, value in kept.items()
+            for each in ([value] if isinstance(value, str) else value)
+            if each
+        ],
     }
 
 
