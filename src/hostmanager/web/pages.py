@@ -103,6 +103,7 @@ def _common(request: web.Request) -> Mapping[str, Any]:
         "form_fields": lambda: _form_fields(request),
         "has_password": bool(session and session.password),
         "here": request.rel_url.raw_path_qs if request.method == "GET" else "",
+        "path": request.path,
         "user": user_of(request),
     }
 

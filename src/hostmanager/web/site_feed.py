@@ -137,5 +137,7 @@ def site_context(live: LiveSite) -> dict[str, Any]:
 
 
 def _event(name: str, version: str, data: dict[str, Any]) -> str:
-    content = json.dumps({"version": version, **data}, separators=(",", ":"))
+    # `at` shows which messages were on their way for longer than others.
+    message = {"version": version, "at": round(time.monotonic(), 2), **data}
+    content = json.dumps(message, separators=(",", ":"))
     return f"event: {name}\nid: {version}\ndata: {content}\n\n"

@@ -11,11 +11,18 @@ const body = document.body;
 const oldAfter = Number(body.dataset.oldAfter);
 let version = body.dataset.version;
 let source = null;
-let lastMessage = clock();
+let lastMessage = whenLoaded();
 let lastTick = clock();
+let leastOffset = Infinity; // of our clock to the server's, as the quickest message had it
 
 function clock() {
   return { monotonic: performance.now(), wall: Date.now() };
+}
+
+// When the first byte of this page came: what it says of ages was right then.
+function whenLoaded() {
+  const passed = performance.now() - (performance.getEntriesByType("navigation")[0]?.responseStart ?? 0);
+  return { monotonic: performance.now() - passed, wall: Date.now() - passed };
 }
 
 function secondsSince(then) {
@@ -96,11 +103,21 @@ function connect() {
 
 function receive(event, handle) {
   const message = JSON.parse(event.data);
-  lastMessage = clock();
+  const late = lateness(message.at);
+  lastMessage = { monotonic: performance.now() - 1000 * late, wall: Date.now() - 1000 * late };
+  const focused = document.activeElement;
   handle(message);
+  if (focused !== document.activeElement) focused.focus({ preventScroll: true }); // it was moved
   version = message.version;
-  for (const [host, age] of Object.entries(message.ages ?? {})) noteAge(host, age);
+  for (const [host, age] of Object.entries(message.ages ?? {})) noteAge(host, age === null ? null : age + late);
   tick();
+}
+
+// Seconds that a message was on its way longer than the quickest one: on a slow line they queue.
+function lateness(at) {
+  const offset = performance.now() / 1000 - at;
+  leastOffset = Math.min(leastOffset, offset);
+  return offset - leastOffset;
 }
 
 function onChange(message) {
@@ -167,6 +184,7 @@ export async function refresh(hosts, address = body.dataset.refresh || location.
           else old.hidden = true; // what is searched for does not show it
         }
         showTitle();
+        tick();
       }
     } catch {
       missedAll = true; // the banner says that the server is away
@@ -250,5 +268,7 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("online", reconnect);
 window.addEventListener("pageshow", (event) => event.persisted && reconnect());
 
+body.classList.add("live");
+for (const element of document.querySelectorAll("[data-age], [data-until]")) element.countedFrom = lastMessage;
 connect();
 setInterval(tick, 1000);

@@ -52,6 +52,12 @@ function searchNow() {
 }
 
 document.addEventListener("keydown", onKey);
+document.addEventListener("change", (event) => {
+  if (!event.target.matches(".all")) return;
+  for (const box of event.target.closest("table").querySelectorAll("tbody input[type=checkbox]")) {
+    box.checked = event.target.checked;
+  }
+});
 search?.addEventListener("input", () => {
   clearTimeout(searchTimer);
   searchTimer = setTimeout(searchNow, SEARCH_PAUSE);
