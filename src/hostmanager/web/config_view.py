@@ -1,7 +1,7 @@
 """The site config as pages show it: the file with what is wrong at its lines, and what managers have read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,10 @@ def read_config_file(path: str) -> ConfigFile:
     masked, note = MaskedText(), ""
     try:
         text = read_text(Path(path))
+        masked = mask_secrets(text)
         if len(text) > MAX_SHOWN_CHARS:
             note = f"It has {len(text)} characters: too many to be shown here."
-        else:
-            masked = mask_secrets(text)
+            masked = replace(masked, lines=[])
     except SiteFileError:
         note = "It cannot be read here."  # why, the check says
     try:

@@ -58,6 +58,17 @@ def test_a_file_that_cannot_be_parsed_is_shown_with_its_error(path):
     assert "0123" not in "\n".join(file.lines)
 
 
+def test_of_a_file_that_is_too_large_only_the_problems_are_shown(path, monkeypatch):
+    monkeypatch.setattr("hostmanager.web.config_view.MAX_SHOWN_CHARS", 100)
+
+    file = read_config_file(str(path))
+
+    assert not file.lines
+    assert "too many to be shown" in file.note
+    assert [problem.line for problem in file.problems] == [8, 11]
+    assert not any("0123" in problem.text for problem in file.problems)
+
+
 def test_a_file_that_is_not_there_is_named_as_such(tmp_path):
     file = read_config_file(str(tmp_path / "site.yaml"))
 
