@@ -4,6 +4,7 @@ Times and counters would make every run of the world a state of its own. `normal
 what decides: whether a launch has to wait, whether a failure came before.
 """
 
+import functools
 from dataclasses import dataclass, replace
 
 from hostmanager.core.events import Timestamp
@@ -77,8 +78,10 @@ class Node:
     wish: Wish
 
 
-def normalize(record: InstanceRecord) -> InstanceRecord:
-    """The same with times and counts reduced to what decides."""
+@functools.cache
+def normalize(record: InstanceRecord, passed: float = 0.0) -> InstanceRecord:
+    """The same, `passed` seconds later, with times and counts reduced to what decides."""
+    record = shift(record, passed)
     failures, run, request = record.failures, record.run, record.request
     waits = failures.next_start_at > NOW.monotonic
     failures = replace(
