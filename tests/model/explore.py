@@ -43,6 +43,7 @@ def explore(beginnings: Iterable[Node]) -> Exploration:
     Raises:
         Violation: Something must not be so; the message has the shortest way to it.
     """
+    model.recorded_step.cache_clear()  # the table may have been changed
     exploration = Exploration()
     queue: deque[Node] = deque()
 

@@ -70,7 +70,7 @@ NOT_RUNNING = frozenset({State.DOWN, State.INOPERABLE, State.BACKOFF, State.GIVE
 
 
 @functools.cache
-def _step(
+def recorded_step(
     record: InstanceRecord, event: ev.Event, now: Timestamp
 ) -> tuple[InstanceRecord, tuple[ev.Effect, ...]]:
     """The real table's; many states of the world have the same record."""
@@ -104,7 +104,7 @@ class Trial:
         """Have the manager handle an event."""
         assert self.record is not None
         before = self.record
-        self.record, effects = _step(before, event, self.now)
+        self.record, effects = recorded_step(before, event, self.now)
         for effect in effects:
             self._apply(effect)
         return self
