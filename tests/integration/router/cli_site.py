@@ -36,7 +36,7 @@ class Done:
 class CliSite:
     """Several hosts that share a router and a site file."""
 
-    def __init__(self, site: Site, capsys: Any) -> None:
+    def __init__(self, site: Site, capsys: Any = None) -> None:
         self.site = site
         self.managers: dict[str, Manager] = {}
         self._capsys = capsys

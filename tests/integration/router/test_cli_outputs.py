@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from hostmanager.cli.main import ALIASES, COMMANDS, command_parser
-from tests.integration.router.cli_site import HOSTMANAGER, make_cli_site
-from tests.support.sites import instance
+from tests.integration.router.cli_site import HOSTMANAGER, CliSite
+from tests.support.processes import kill_all
+from tests.support.sites import Site, instance
 from tests.support.waiting import wait_for
-
-cli_site = pytest.fixture(make_cli_site)
 
 WORDS = {
     "run": ["--nonsense"],  # a manager has tests of its own
     "demo": ["--agents", "0"],  # so has the demo
+    "web": ["--nonsense"],  # and the page
     "logs": ["fake1"],
     **{name: ["fake1", "--no-wait"] for name in ("up", "restart", "start")},
     **{name: ["fake1", "--dry-run"] for name in ("down", "stop")},
@@ -53,12 +53,16 @@ main()
 """
 
 
-@pytest.fixture
-def running(cli_site):
+@pytest.fixture(scope="module")
+def running(router, tmp_path_factory):
+    """One manager for all of them: it takes longer to start than a command."""
+    cli_site = CliSite(Site(tmp_path_factory.mktemp("outputs") / "site", router))
     cli_site.write(daq1=[instance("fake1"), instance("fake2", manage="down")])
     cli_site.start("daq1")
-    wait_for(lambda: cli_site.states().get("fake1") == "up", 30, "fake1 up")
-    return cli_site
+    cli_site.wait_minding("fake1")
+    yield cli_site
+    cli_site.stop()
+    kill_all(cli_site.site)
 
 
 def words_of(name, running):
@@ -109,7 +113,7 @@ def terminal(words, columns, **environment):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_nothing_that_its_outputs_and_its_terminal_do_is_answered_with_a_traceback(running, name):
-    words = words_of(name, running)  # one manager for all that is tried: it takes longer to start
+    words = words_of(name, running)
     if name in THOROUGHLY:
         assert [*fail_outputs(words), *fit_terminals(words), *interrupt(words)] == []
     else:
