@@ -45,11 +45,11 @@ class WebServer:
         """Return when it answers."""
 
         def answers() -> bool:
-            assert self.process.poll() is None, "it has ended"
-            return requests.get(self.url + "/", timeout=5).ok
+            return self.process.poll() is not None or requests.get(self.url + "/", timeout=5).ok
 
         try:
             wait_for(answers, 10, "the page to answer", self.output)
+            assert self.process.poll() is None, f"it has ended:\n{self.output()}"
         except BaseException:
             self.stop()
             raise

@@ -22,10 +22,10 @@ from hostmanager.web.context import (
     url_of,
 )
 from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
-from hostmanager.web.pages import filled_fields, render, render_again
+from hostmanager.web.pages import filled_fields, is_encrypted, render, render_again
 from hostmanager.web.routes import agent, change, config, history, output, session, site, timeline
 from hostmanager.web.sessions import Sessions
-from hostmanager.web.settings import WebSettings
+from hostmanager.web.settings import WebSettings, host_of, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,9 @@ def create_app(
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(security.HEADERS)
+    if not (is_encrypted(request) or is_loopback(host_of(request.host))):
+        # Browsers ignore it there, and say so in their console.
+        del response.headers["Cross-Origin-Opener-Policy"]
     # Own scripts and styles may be kept if the server says each time that they are the same.
     is_static = isinstance(response, web.FileResponse)
     response.headers.setdefault("Cache-Control", "no-cache" if is_static else "no-store")

@@ -12,7 +12,10 @@ from tests.support.waiting import BUSY_MACHINE
 
 SOON = 20_000 * BUSY_MACHINE  # milliseconds until something is on the screen, at most
 
-PAGES = ("/", "/?group=class&sort=name", "/host/daq1", "/nowhere", "/login")
+PAGES = (
+    *("/", "/?group=class&sort=name", "/host/daq1", "/nowhere", "/login"),
+    *("/agent/daq1/crash", "/agent/daq1/det%2F1", "/agent/daq1/detx", "/output/daq1/crash"),
+)
 
 
 def row(page, instance_id):

@@ -60,8 +60,8 @@ async def send_events(request: web.Request) -> web.StreamResponse:
         messages = request.app[FEED].messages(since, full=bool(request.query.get("full")))
         async for message in messages:
             await response.write(message.encode())
-    except ConnectionResetError:
-        pass  # it is gone
+    except (ConnectionResetError, asyncio.CancelledError):
+        pass  # it is gone; or the server ends, and the browser is told that this is all
     except Exception:  # the answer has begun: there is no page for an error any more
         log.exception("a message for browsers failed unexpectedly")
     finally:
