@@ -120,7 +120,7 @@ def _rect(piece: _Piece, span: TimeSpan) -> str:
 
 def _silence(band: Band, span: TimeSpan) -> str:
     x, end = _share(band.start, span), _share(band.end, span)
-    title = f"silenced for {format_duration(band.seconds)}: {band.text}"
+    title = f"silenced from {format_time(band.start, span.end)}: {band.text}"
     return (
         f'<rect class="band-silenced" x="{x:.3f}%" width="{end - x:.3f}%" y="23" height="3">'
         f"<title>{_text(title)}</title></rect>"
