@@ -19,7 +19,7 @@ SESSION_LIFETIME = 24 * 3600.0
 """Seconds after which a session with a password is over, whatever is done."""
 
 MAX_SESSIONS = 1000
-"""Sessions that are kept; the one that was idle longest goes."""
+"""Sessions that are kept; the one that was idle longest goes, one without a password before others."""
 
 MAX_FORMS = 100
 """Forms of a session whose results are kept."""
@@ -102,7 +102,8 @@ class Sessions:
         """Begin a session."""
         self._forget_old()
         while len(self._sessions) >= MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+            known = self._sessions.values()
+            self.end(next((each for each in known if not each.password), next(iter(known))))
         now = self._clock()
         session = Session(
             Secret(secrets.token_urlsafe(32)),

@@ -163,6 +163,12 @@ def test_the_cookie_is_for_encrypted_connections_if_the_proxy_has_one(server, br
     assert "; Secure" in log_in(server, browser).headers["Set-Cookie"]
 
 
+def test_a_form_that_is_too_large_is_refused(server, browser):
+    answer = log_in(server, browser, name="x" * 2**20)
+    assert answer.status_code == 413
+    assert "Set-Cookie" not in answer.headers
+
+
 def test_a_header_says_who_it_is(server):
     text = requests.get(f"{server.url}/", headers={"X-User": "<b>ann"}).text
     assert "&lt;b&gt;ann" in text

@@ -76,13 +76,13 @@ def test_there_are_never_more_sessions_and_forms_than_have_a_place(clock, monkey
     monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
     monkeypatch.setattr(sessions, "MAX_FORMS", 2)
     known = Sessions(clock)
-    first, second = known.begin(), known.begin()
-    known.begin()
+    logged_in, first, second = known.begin("ann", "secret"), known.begin(), known.begin()
     known.find(first.token)
     known.begin()
     assert len(known) == 3
     assert known.find(first.token) is first
     assert known.find(second.token) is None
+    assert known.find(logged_in.token) is logged_in
     forms = [{FORM_FIELD: name} for name in "abc"]
     assert [first.claim(form) for form in forms] == [None, None, None]
     assert first.claim(forms[2]) == ""
