@@ -23,6 +23,7 @@ from bench import (
     measure_docker,
     measure_health,
     measure_load,
+    measure_page,
     measure_realsize,
     measure_request_latency,
     measure_scale,
@@ -45,6 +46,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *measure_adoption.EXPERIMENTS,
     *measure_docker.EXPERIMENTS,
     *measure_warm.EXPERIMENTS,
+    *measure_page.EXPERIMENTS,
     *(measure_realsize.EXPERIMENTS if measure_realsize.ENABLED else ()),
 )
 RESULTS = Path(__file__).parent / "results"

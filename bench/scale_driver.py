@@ -6,6 +6,7 @@ that of every agent, so that looking at a process in /proc costs what it costs.
 
 import asyncio
 import os
+import signal
 from collections.abc import Mapping
 
 from hostmanager.core.events import (
@@ -14,6 +15,7 @@ from hostmanager.core.events import (
     ExitStatus,
     LastOutput,
     Launched,
+    Prepared,
     StopStage,
 )
 from hostmanager.core.model import InstanceSpec, ObservedRun
@@ -32,6 +34,7 @@ class SimulatedDriver:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._running: dict[str, ReportObservation] = {}
+        self._killed = 0
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start it, soon."""
@@ -41,19 +44,28 @@ class SimulatedDriver:
         self._running[instance_id] = report
         report(Launched(os.getpid()))
 
-    def survey(self) -> Mapping[str, ObservedRun]:
+    def discover(self) -> Mapping[str, ObservedRun]:
         """Nothing is ever found."""
         return {}
 
-    def adopt(self, spec: InstanceSpec, observed: ObservedRun, report: ReportObservation) -> None:
+    def adopt(
+        self, spec: InstanceSpec, observed_run: ObservedRun, report: ReportObservation
+    ) -> None:
         """Never asked for: nothing is ever found."""
         raise NotImplementedError
 
-    def look(self, spec: InstanceSpec, report: ReportObservation) -> None:
+    def observe(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Nobody else starts or ends what there is not."""
         report(Absent())
 
-    def signal(self, instance_id: str, step: StopStage) -> None:
+    def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
+        """It needs nothing."""
+        report(Prepared())
+
+    def update_spec(self, spec: InstanceSpec) -> None:
+        """It has no settings."""
+
+    def signal(self, instance_id: str, stage: StopStage) -> None:
         """End it; as with real ones, nothing happens while its launch is under way."""
         report = self._running.pop(instance_id, None)
         if report is not None:
@@ -64,7 +76,15 @@ class SimulatedDriver:
         report(Exited(ExitStatus(code=0)))
         report(LastOutput(("shutting down",)))
 
-    def forget(self, instance_id: str) -> None:
+    def kill_next(self) -> None:
+        """Have an agent die of SIGKILL: the first by name, at the next call the second, and so on."""
+        names = sorted(self._running)
+        name, self._killed = names[self._killed % len(names)], self._killed + 1
+        report = self._running.pop(name)
+        report(Exited(ExitStatus(signal=signal.SIGKILL)))
+        report(LastOutput(()))
+
+    def release(self, instance_id: str) -> None:
         """Drop it."""
         self._running.pop(instance_id, None)
 

@@ -1,19 +1,23 @@
 """The parts of the simulated site: its agents, its site config, what is made of the figures."""
 
 import asyncio
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from bench.scale_driver import SimulatedDriver
 from bench.scale_host import simulated
+from bench.scale_manager import simulated_host
 from bench.scale_report import print_tables
 from bench.scale_site import host_name, site_config
 
 from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.target_store import TargetStore
+from hostmanager.core.protocols import Driver
 from hostmanager.siteconfig.site_file import load_all_hosts
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
@@ -31,6 +35,9 @@ def _states(host: Host) -> set[str]:
 
 async def test_simulated_agents_come_up_and_go_down_as_requested(tmp_path: Path) -> None:
     host = await simulated(tmp_path, 5)
+    await shown(host, {"up"})
+    host.driver.kill_next()
+    assert host.snapshot["agent0"].last_exit.status.signal_name == "SIGKILL"
     await shown(host, {"up"})
     host.set_targets([["all", "down"]])
     await shown(host, {"down"})
@@ -52,6 +59,12 @@ async def test_many_agents_changed_at_once_are_written_down_once(
     host.set_targets([[f"agent{number}", "down"] for number in range(20)])
     await host.target_store.flush()
     assert [len(json.loads(text)["targets"]) for text in written] == [20]
+
+
+def test_the_simulated_parts_have_what_a_manager_calls() -> None:
+    wanted = {name for name in vars(Driver) if not name.startswith("_")}
+    assert wanted <= set(dir(SimulatedDriver))
+    inspect.signature(simulated_host).bind("settings", "loop", "gate")
 
 
 def test_the_site_config_of_a_simulated_site_is_a_good_one(tmp_path: Path) -> None:
