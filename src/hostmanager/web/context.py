@@ -73,19 +73,25 @@ def session_of(request: web.Request) -> Session:
 
 def user_of(request: web.Request) -> str:
     """Who asks: by the word of the proxy, else by the name that was typed at the login."""
-    settings = settings_of(request)
-    if settings.user_header and settings.trusts(request.remote):
-        return request.headers.get(settings.user_header, "").strip()
+    if _is_from_proxy(request):
+        return request.headers.get(settings_of(request).user_header, "").strip()
     session = known_session(request)
     return session.name if session else ""
 
 
+def _is_from_proxy(request: web.Request) -> bool:
+    settings = settings_of(request)
+    return bool(settings.user_header) and settings.trusts(request.remote)
+
+
 def requester_of(request: web.Request) -> str:
-    """Who makes requests of managers by this page, for their history: ``ann at 10.0.0.7 (web)``."""
-    name = f"{user_of(request) or 'somebody'} at {request.remote} (web)"
-    if text_problem(name, MAX_REQUESTER_CHARS):
-        return f"somebody at {request.remote} (web)"
-    return name
+    """Who makes requests of managers by this page, for their history.
+
+    ``ann at 10.0.0.7 (web)``; behind a proxy, which has the same address for all, ``ann (web)``.
+    """
+    place = " (web)" if _is_from_proxy(request) else f" at {request.remote} (web)"
+    name = f"{user_of(request) or 'somebody'}{place}"
+    return f"somebody{place}" if text_problem(name, MAX_REQUESTER_CHARS) else name
 
 
 def args_of(request: web.Request, **options: Any) -> argparse.Namespace:
