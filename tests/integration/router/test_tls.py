@@ -1,17 +1,22 @@
 """A router behind TLS: what is said of certificates that do not verify, by clients and manager."""
 
+import asyncio
 import datetime
 import http.server
 import subprocess
 import threading
+from unittest.mock import Mock
 
 import pytest
 
+from hostmanager.cli.main import command_parser
+from hostmanager.client.feed_listener import FeedListener
+from hostmanager.client.site_model import read_site
 from tests.integration.systemd.fake_host import HOSTMANAGER
 from tests.support.managers import Manager
 from tests.support.sites import instance
 from tests.support.tls import HOST, Authority, TlsFront
-from tests.support.waiting import wait_for
+from tests.support.waiting import BUSY_MACHINE, wait_for
 
 TRUST = "Name the file with the certificate of its authority: in SSL_CERT_FILE"
 PAST = {"not_before": datetime.datetime(2020, 1, 1), "not_after": datetime.datetime(2021, 1, 1)}
@@ -144,3 +149,22 @@ def test_an_authority_that_the_manager_does_not_know_is_named_once(site, front):
     finally:
         manager.stop()
     assert len(_saying(manager, "no encrypted connection to the router")) == 1
+
+
+async def test_who_follows_the_site_trusts_whom_agents_trust(site, authority, monkeypatch, caplog):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    args = command_parser("status").parse_args(["--site-file", str(site.file)])
+    joined = asyncio.Event()
+    events = Mock(feed_joined=joined.set)
+    listening = asyncio.create_task(FeedListener(read_site(args), events).run())
+    try:
+        async with asyncio.timeout(20 * BUSY_MACHINE):
+            while TRUST not in caplog.text:  # noqa: ASYNC110 - the log has no event
+                await asyncio.sleep(0.05)
+            assert not joined.is_set()
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+            await joined.wait()
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
