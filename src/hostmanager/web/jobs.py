@@ -139,16 +139,21 @@ class Jobs:
         return len(self._jobs)
 
     def submit(
-        self, change: PreparedChange, who: str, reason: str, owner: str, address: str = ""
+        self,
+        change: PreparedChange,
+        running: RunningChange,
+        *,
+        who: str,
+        reason: str,
+        owner: str,
+        address: str = "",
     ) -> Job:
-        """Begin to carry out a change.
+        """Begin to carry out a change: `running` is what its `start` made.
 
         Raises:
             TooManyJobsError: Too many have not ended yet; nothing was begun.
         """
-        assert change.start is not None
         self._make_room()
-        running = change.start()
         job = Job(
             change.action,
             change.title,
@@ -186,6 +191,18 @@ class Jobs:
             job._is_cancelled = True
             if job.state is JobState.RUNNING and job._running is not None:
                 job._running.cancel()
+
+    def close(self, limit: float) -> None:
+        """Wait no longer for any: what was only stopped to be restarted is requested to start now.
+
+        Args:
+            limit: Seconds that managers have to take that.
+        """
+        for job in self._jobs.values():
+            self.cancel(job)
+        until = time.monotonic() + limit
+        for job in self._jobs.values():
+            job.over.wait(max(0.0, until - time.monotonic()))
 
     # --- in the thread of a job -------------------------------------------------------------
 

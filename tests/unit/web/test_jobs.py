@@ -50,7 +50,7 @@ class Clock:
 
 def submit(jobs, change):
     prepared = PreparedChange("down", "stop a on daq1", (), hosts=["daq1"], start=lambda: change)
-    return jobs.submit(prepared, "ann", "cables", "session")
+    return jobs.submit(prepared, change, who="ann", reason="cables", owner="session")
 
 
 def end_of(job):
@@ -108,6 +108,14 @@ def test_cancelling_what_is_done_changes_nothing():
     change.go_on.set()
     jobs.cancel(end_of(job))
     assert job.state is JobState.DONE
+
+
+def test_when_the_server_ends_nobody_waits_for_managers_any_more():
+    jobs, changes = Jobs(), [Change(), Change()]
+    submitted = [submit(jobs, change) for change in changes]
+    assert all(change.begun.wait(30) for change in changes)
+    jobs.close(30)
+    assert [job.state for job in submitted] == [JobState.CANCELLED] * 2
 
 
 def test_a_job_is_forgotten_a_day_after_its_end():

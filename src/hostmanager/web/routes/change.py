@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -21,6 +21,7 @@ from hostmanager.web.change_query import (
     read_change,
 )
 from hostmanager.web.context import (
+    ARGS,
     LIVE_SITE,
     args_of,
     requester_of,
@@ -138,7 +139,7 @@ async def confirm_change(request: web.Request) -> web.StreamResponse:
         problem = _objection(query, change)
         if problem:
             return _show(request, query, change, problem, 409)
-        job = _submit(request, query, change)
+        job = await _submit(request, query, change)
         site_of(request).show_again(job.hosts)
         await asyncio.to_thread(job.answered.wait, FIRST_ANSWER)
         if job.needs_password:
@@ -192,10 +193,18 @@ def _objection(query: ChangeQuery, change: PreparedChange) -> str:
     return ""
 
 
-def _submit(request: web.Request, query: ChangeQuery, change: PreparedChange) -> Job:
-    who, owner = requester_of(request), session_of(request).csrf
+async def _submit(request: web.Request, query: ChangeQuery, change: PreparedChange) -> Job:
+    assert change.start is not None
+    running = await asyncio.to_thread(change.start)
     try:
-        return request.app[JOBS].submit(change, who, query.reason, owner, _address(request, query))
+        return request.app[JOBS].submit(
+            change,
+            running,
+            who=requester_of(request),
+            reason=query.reason,
+            owner=session_of(request).csrf,
+            address=_address(request, query),
+        )
     except TooManyJobsError:
         raise BusyError(
             "Too many changes are under way. Nothing was sent; try again when some have ended."
@@ -272,28 +281,32 @@ async def cancel_job(request: web.Request) -> web.StreamResponse:
 
 def setup(app: web.Application) -> None:
     """Keep jobs while the server runs; what they change is asked for at once when they end."""
+    app.cleanup_ctx.append(_run_jobs)
+
+
+async def _run_jobs(app: web.Application) -> AsyncIterator[None]:
+    loop, live = asyncio.get_running_loop(), app[LIVE_SITE]
     tasks: set[asyncio.Task[None]] = set()
 
     async def refresh(hosts: Sequence[str]) -> None:
-        app[LIVE_SITE].show_again(hosts)
+        live.show_again(hosts)
         for host in hosts:
-            await app[LIVE_SITE].refresh(host)
+            await live.refresh(host)
 
     def start(job: Job) -> None:
-        task = loops[0].create_task(refresh(job.hosts))
+        task = loop.create_task(refresh(job.hosts))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async def know_loop(_: web.Application) -> None:
-        loops.append(asyncio.get_running_loop())
-
     def on_end(job: Job) -> None:
-        with suppress(RuntimeError, IndexError):  # the server has ended
-            loops[0].call_soon_threadsafe(start, job)
+        with suppress(RuntimeError):  # the server has ended
+            loop.call_soon_threadsafe(start, job)
 
-    loops: list[asyncio.AbstractEventLoop] = []
     app[JOBS] = Jobs(on_end)
-    app.on_startup.append(know_loop)
+    yield
+    await asyncio.to_thread(app[JOBS].close, 2 * app[ARGS].answer_time)
+    for task in tasks:
+        task.cancel()
 
 
 ROUTES = [
