@@ -1,4 +1,4 @@
-"""Changes: what will happen, the confirmation, the progress. docs/web.md, section "Doing"."""
+"""Changes: what will happen, the confirmation, the progress. docs/web.md, "What you can do"."""
 
 import asyncio
 import json
@@ -13,6 +13,7 @@ from hostmanager.client.change.plan import Selection
 from hostmanager.client.change.site_change import PreparedChange, prepare_change
 from hostmanager.client.errors import ClientError
 from hostmanager.client.site_model import read_site
+from hostmanager.util.text import end_sentence
 from hostmanager.web.change_query import (
     ACTION_TEXTS,
     AGENT_ACTIONS,
@@ -97,6 +98,7 @@ def _choose(
         status,
         query=query,
         problem=problem,
+        again=_address(request, query) if query.is_complete else "",
         hosts=list(site_of(request).site.hosts),
     )
 
@@ -140,15 +142,19 @@ async def confirm_change(request: web.Request) -> web.StreamResponse:
         if problem:
             return _show(request, query, change, problem, 409)
         job = await _submit(request, query, change)
+        location = url_of(request, "change", job.id)
         site_of(request).show_again(job.hosts)
         await asyncio.to_thread(job.answered.wait, FIRST_ANSWER)
         if job.needs_password:
             await asyncio.to_thread(job.over.wait, FIRST_ANSWER)
         if job.was_refused:
+            location = ""
             # What follows is for programs.
             raise LoginNeededError(job.needs_password.partition(" Give a password:")[0])
-        location = url_of(request, "change", job.id)
-        return web.HTTPSeeOther(location)
+        raise web.HTTPSeeOther(location)
+    except ClientError as error:
+        text = f"{end_sentence(str(error))} Nothing was sent."
+        return _choose(request, query, text, 502 if error.unreachable else 400)
     finally:
         if location:
             session.finish(form, location)
@@ -169,7 +175,7 @@ async def _first_result(
     if location is None:  # nothing came of it
         session.release(form)
         location = _address(request, query)
-    return web.HTTPSeeOther(location)
+    raise web.HTTPSeeOther(location)
 
 
 def _address(request: web.Request, query: ChangeQuery) -> str:
@@ -276,7 +282,7 @@ async def cancel_job(request: web.Request) -> web.StreamResponse:
     if job.owner != session_of(request).csrf:
         raise ForbiddenError("Only the browser that confirmed this change can cancel it.")
     await asyncio.to_thread(request.app[JOBS].cancel, job)
-    return web.HTTPSeeOther(url_of(request, "change", job.id))
+    raise web.HTTPSeeOther(url_of(request, "change", job.id))
 
 
 def setup(app: web.Application) -> None:
