@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.change.orphans_plan import site_orphans
-from hostmanager.client.change.plan import AgentChange, Plan, make_plan
+from hostmanager.client.change.plan import AgentChange, Plan, Selection, make_plan
 from hostmanager.client.change.plan_text import REFUSED, PlanLine, plan_lines, plan_title
 from hostmanager.client.change.pull_plan import plan_pull
 from hostmanager.client.change.reload_plan import fetch_site_changes
@@ -96,7 +96,8 @@ def prepare_change(action: str, site: Site, args: argparse.Namespace) -> Prepare
     )
     if action in _PREPARE:
         return _PREPARE[action](site, args)
-    if not (args.pattern or args.host or args.agent_class or args.all):
+    by_status = args.selection is not Selection.ALL
+    if not (args.pattern or args.host or args.agent_class or args.all or by_status):
         raise ClientError("Name at least one agent, a pattern, or a host.")
     if action in ("silence", "unsilence"):
         return _prepare_silence(action, site, args)
