@@ -93,12 +93,10 @@ class Descendants:
     def _is_member(self, pid: int) -> bool:
         if pid == self.leader:
             return False
-        in_session = (
-            self.leader is not None
-            and session_id(pid) == self.leader
-            and not self._leader_pid_is_reused()
-        )
-        if in_session:
+        session = session_id(pid)
+        if not session:  # gone; a thread of the kernel; begun outside of this container
+            return False
+        if session == self.leader and not self._leader_pid_is_reused():
             return not is_zombie(pid)
         tag = rlimit_tags.read(pid)
         if tag is not None and tag != self.rlimit_tag and tag in self.live_tags:
