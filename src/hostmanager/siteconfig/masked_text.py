@@ -6,6 +6,7 @@ masked line by line, rather too much than too little. Lines and their numbers st
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,18 +55,22 @@ class MaskedText:
 
 def mask_secrets(text: str) -> MaskedText:
     """Mask a site config."""
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]  # of the lines
     walk = _Walk()
     end = walk.run(text)
     values = frozenset(text[begin:after].strip("'\" \n") for begin, after in walk.ranges())
-    places = frozenset(_place(text, begin) for begin, _ in walk.ranges())
-    return MaskedText(_masked_lines(text, walk, end), values - {""}, places)
+    places = frozenset(_place(starts, begin) for begin, _ in walk.ranges())
+    return MaskedText(
+        _masked_lines(text, walk, walk.doubtful_lines(starts, end)), values - {""}, places
+    )
 
 
-def _place(text: str, index: int) -> tuple[int, int]:
-    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+def _place(starts: list[int], index: int) -> tuple[int, int]:
+    line = bisect_right(starts, index)
+    return line, index - starts[line - 1] + 1
 
 
-def _masked_lines(text: str, walk: "_Walk", end: int) -> list[str]:
+def _masked_lines(text: str, walk: "_Walk", doubtful: list[bool]) -> list[str]:
     shown, before = [], 0
     for begin, after in sorted(walk.ranges()):
         if begin < before:
@@ -74,7 +79,6 @@ def _masked_lines(text: str, walk: "_Walk", end: int) -> list[str]:
         before = after
     shown.append(text[before:])
     lines = "".join(shown).split("\n")
-    doubtful = walk.doubtful_lines(text, end)
     unparsed = _mask_unparsed([line for line, doubt in zip(lines, doubtful, strict=True) if doubt])
     masked = (
         next(unparsed) if doubt else _mask_comment(line)
@@ -139,16 +143,15 @@ class _Walk:
         for name in self._hidden_anchors & self._anchors.keys():
             yield self._anchors[name]
 
-    def doubtful_lines(self, text: str, end: int) -> list[bool]:
+    def doubtful_lines(self, starts: list[int], end: int) -> list[bool]:
         """Which lines may be something else: behind the end, or of a text of several lines.
 
         A quotation mark too many makes a text of all lines up to the next one.
         """
-        first = text.count("\n", 0, end)
-        doubtful = [number >= first for number in range(text.count("\n") + 1)]
+        first = bisect_right(starts, end) - 1
+        doubtful = [number >= first for number in range(len(starts))]
         for begin, after in self._texts:
-            line = text.count("\n", 0, begin)
-            for number in range(line, line + text.count("\n", begin, after) + 1):
+            for number in range(bisect_right(starts, begin) - 1, bisect_right(starts, after)):
                 doubtful[number] = True
         return doubtful
 
