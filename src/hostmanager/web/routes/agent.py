@@ -14,7 +14,7 @@ from hostmanager.client.journal_reader import JournalEntries, JournalQuery, read
 from hostmanager.client.log_runs import runs
 from hostmanager.client.manager_client import ManagerClient
 from hostmanager.client.resource_history import read_resources
-from hostmanager.client.status.model import last_exit_sentence, silence_text
+from hostmanager.client.status.model import last_exit_sentence
 from hostmanager.web import agent_view
 from hostmanager.web.agent_reader import READS, AgentReader
 from hostmanager.web.context import args_of, site_of
@@ -63,7 +63,6 @@ async def show_agent(request: web.Request) -> web.Response:
         setting_rows=agent_view.settings(agent),
         last_exit=last_exit_sentence(agent.child, now),
         last_lines=(agent.get("last_exit") or {}).get("output") or (),
-        silence=silence_text(agent.get("silenced"), now) if agent.is_silenced else "",
         incidents=incidents,
         curves=curves(resources.data) if resources.data else [],
         curves_error=resources.error,
