@@ -1,5 +1,6 @@
 """An agent that somebody looks at, and what its manager is asked for the pages about it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,11 @@ from hostmanager.web.shared_reads import SharedReads
 
 FEEDS = web.AppKey("output_feeds", OutputFeeds)
 READS = web.AppKey("shared_reads", SharedReads)
+
+PAGE_TIME = 2.0
+"""Seconds that the page of an agent waits for its manager: its state is known already."""
+
+LATE = f"Its manager has not answered within {PAGE_TIME:g} s; load the page again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,10 @@ class AgentReader:
             manager = self.manager
             key = what, manager, self.status.instance_id, version
             answers = self.request.app[READS]
-            return Answer(await answers.get(key, seconds, lambda: read(manager)))
+            async with asyncio.timeout(PAGE_TIME):
+                return Answer(await answers.get(key, seconds, lambda: read(manager)))
+        except TimeoutError:
+            return Answer(error=LATE)
         except (ManagerError, ClientError) as error:
             return Answer(error=str(error))
 

@@ -55,7 +55,10 @@ def test_lines_that_come_are_searched_as_well_and_who_has_scrolled_up_is_left_th
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("search=RENAMING"))
     log, lines = page.locator(".log"), page.locator(".log .line")
-    log.evaluate("log => { log.style.maxHeight = '10px'; log.scrollTop = 0; }")
+    expect(lines.first).to_be_visible(timeout=MILLISECONDS)
+    log.evaluate(
+        "log => { log.style.minHeight = log.style.maxHeight = '10px'; log.scrollTop = 0; }"
+    )
     known = lines.count()
 
     page.wait_for_function(

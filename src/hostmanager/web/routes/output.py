@@ -12,7 +12,7 @@ from aiohttp import web
 
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.log_filter import LEVELS, LogLine
-from hostmanager.web.agent_reader import FEEDS, READS, AgentReader
+from hostmanager.web.agent_reader import FEEDS, LATE, PAGE_TIME, READS, AgentReader
 from hostmanager.web.errors import PageError
 from hostmanager.web.output_feed import OutputFeeds
 from hostmanager.web.output_view import (
@@ -58,7 +58,11 @@ def _shown(lines: Sequence[LogLine], position: str, notes: Sequence[str]) -> Sho
 async def live_output(reader: AgentReader) -> ShownOutput:
     """The newest lines of an agent."""
     try:
-        kept = await reader.feed.all()
+        feed = reader.feed
+        async with asyncio.timeout(PAGE_TIME):
+            kept = await feed.all()
+    except TimeoutError:
+        return ShownOutput(position=feed.since("").position, notes=[LATE])
     except (ManagerError, PageError) as error:
         return ShownOutput(notes=[str(error)])
     lines = list(kept.lines)[-AGENT_LINES:]

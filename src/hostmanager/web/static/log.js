@@ -14,7 +14,7 @@ function lineElement(line) {
 }
 
 function add(log, data) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30;
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 4;
   if (data.missing) log.replaceChildren();
   if (data.lines.length) document.getElementById("no-lines")?.remove();
   log.append(...data.lines.map(lineElement));
