@@ -3,6 +3,7 @@
 One report for all forms: pages show its parts, and `report_markdown` writes it for an electronic log.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,9 @@ MAX_OUTPUTS = 50
 
 OUTPUT_TIME = 5.0
 """Seconds after an exit within which the journal has the last output of that run."""
+
+_TIME_ERROR = 0.01
+"""Seconds by which the time of an event may differ from that of its entry."""
 
 _REQUESTS = frozenset({"request", "failure"})
 
@@ -178,7 +182,9 @@ def _last_outputs(
     for entry in outputs:
         key = str(entry["host"]), str(entry["instance_id"])
         when, lines = float(entry["time"]), tuple(map(str, entry["data"].get("lines", ())))
-        if not any(-0.01 <= when - crash <= OUTPUT_TIME for crash in crashes.get(key, ())):
+        times = crashes.get(key, [])
+        last = bisect_right(times, when + _TIME_ERROR) - 1
+        if last < 0 or when - times[last] > OUTPUT_TIME:
             continue
         before = latest.get(key)
         if before is not None and before.lines == lines:

@@ -6,7 +6,7 @@ its journal begins, nothing is known either. Times are those of the manager's cl
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hostmanager.client.journal_event import JournalEvent, in_order
 from hostmanager.client.status.model import StatusSeverity
@@ -101,7 +101,7 @@ class _Track:
     target: str | None = None
     health: str | None = None
     failing: bool = False
-    bands: list[Band] = field(default_factory=list)
+    begins: list[tuple[float, str, StatusSeverity, str]] = field(default_factory=list)
 
     def change(self, when: float, state: str, text: str, health: str | None = None) -> None:
         """From now on it is in this state, with `target` and `failing` as they were set before."""
@@ -110,20 +110,20 @@ class _Track:
         self._begin(when, word, severity, text)
 
     def _begin(self, when: float, word: str, severity: StatusSeverity, text: str) -> None:
-        if self.bands and self.bands[-1].start >= when:
-            self.bands.pop()  # it lasted no time
-        last = self.bands[-1] if self.bands else None
-        if last is not None:
-            if (last.state, last.severity) == (word, severity):
-                return
-            self.bands[-1] = replace(last, end=when)
-        self.bands.append(Band(when, when, word, severity, text))
+        begins = self.begins
+        if begins and begins[-1][0] >= when:
+            begins.pop()  # it lasted no time
+        if not begins or begins[-1][1:3] != (word, severity):
+            begins.append((when, word, severity, text))
 
-    def close(self, when: float) -> list[Band]:
+    def bands(self, now: float) -> list[Band]:
         """All bands, up to this time, none of them empty."""
-        if self.bands:
-            self.bands[-1] = replace(self.bands[-1], end=max(when, self.bands[-1].start))
-        return [band for band in self.bands if band.seconds > 0]
+        ends = [*(begin[0] for begin in self.begins[1:]), now]
+        return [
+            Band(start, end, word, severity, text)
+            for (start, word, severity, text), end in zip(self.begins, ends, strict=False)
+            if end > start
+        ]
 
 
 class _HostBuilder:
@@ -165,7 +165,7 @@ class _HostBuilder:
                 track = self._tracks[name] = _Track(target=state.target)
                 track.change(self._begins, _of_action(state.next_action), "", state.health)
         tracks = {"": self._manager, **self._tracks}
-        return {name: track.close(known.now) for name, track in tracks.items()}
+        return {name: track.bands(known.now) for name, track in tracks.items()}
 
     def _state_event(self, name: str, event: JournalEvent) -> None:
         fact = event.fact
@@ -247,7 +247,7 @@ class _HostBuilder:
     def _silence(self, name: str, event: JournalEvent) -> None:
         silences = self.silences.setdefault(name, [])
         if silences and silences[-1].end > event.time:
-            silences[-1] = replace(silences[-1], end=event.time)
+            silences[-1] = silences[-1]._replace(end=event.time)
         seconds = event.fact.seconds
         if seconds is not None and seconds > 0:
             silences.append(

@@ -1,7 +1,8 @@
 """Bands and marks of a timeline. Plain data, and how bad a state is."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from hostmanager.client.status.findings import BROKEN
@@ -41,8 +42,7 @@ class TimeSpan(NamedTuple):
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+class Band(NamedTuple):
     """A time in which a state did not change.
 
     Attributes:
@@ -65,8 +65,7 @@ class Band:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A moment: ``crash``, ``start``, ``request``, ``failure`` (of a request), or a kind of entry."""
 
     time: float
@@ -93,6 +92,7 @@ class Lane:
     silences: Sequence[Band] = ()
 
 
+@lru_cache(maxsize=1000)
 def judge_state(
     state: str, target: str | None, health: str | None, *, failing: bool
 ) -> tuple[str, StatusSeverity]:
@@ -122,12 +122,14 @@ def _judge_up(target: str | None, health: str | None) -> tuple[str, StatusSeveri
 
 def clip(bands: Iterable[Band], span: TimeSpan) -> list[Band]:
     """The parts of bands that are in a range."""
-    clipped = (
-        replace(band, start=max(band.start, span.start), end=min(band.end, span.end))
-        for band in bands
-        if band.end > span.start and band.start < span.end
-    )
-    return [band for band in clipped if band.seconds > 0]
+    start, end = span
+    found = []
+    for band in bands:
+        if band.start < start or band.end > end:
+            band = band._replace(start=max(band.start, start), end=min(band.end, end))  # noqa: PLW2901
+        if band.end > band.start:
+            found.append(band)
+    return found
 
 
 def joined(bands: Iterable[Band]) -> list[Band]:
@@ -136,7 +138,7 @@ def joined(bands: Iterable[Band]) -> list[Band]:
     for band in bands:
         last = found[-1] if found else None
         if last is not None and (last.state, last.severity) == (band.state, band.severity):
-            found[-1] = replace(last, end=band.end)
+            found[-1] = last._replace(end=band.end)
         else:
             found.append(band)
     return found

@@ -1,7 +1,7 @@
 """What a timeline comes to: how often, and how long, an agent did not work. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hostmanager.client.status.model import StatusSeverity
 from hostmanager.client.timeline_model import ABSENT, Band, Lane
@@ -78,7 +78,7 @@ def faults_of(bands: Iterable[Band]) -> list[Band]:
                 and last.severity is StatusSeverity.ERROR
                 and band.start - last.end < STEADY_TIME
             ):
-                faults[-1] = replace(last, end=band.end)
+                faults[-1] = last._replace(end=band.end)
             else:
                 faults.append(band)
     return [fault for fault in faults if fault.severity is StatusSeverity.ERROR]

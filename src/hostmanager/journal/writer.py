@@ -1,8 +1,9 @@
 """The writer: moves entries from the queue into the file, in a thread of its own.
 
-It sleeps in the queue until an entry comes. While the file cannot be written, entries wait (as
-many as the limit allows), and another attempt is made every minute; a corrupt file is
-quarantined at once, and a new one begun.
+It sleeps in the queue until an entry comes; once a minute it gives the file the present time, so
+that the next manager can tell until when one that was killed was alive. While the file cannot be
+written, entries wait (as many as the limit allows), and another attempt is made every minute; a
+corrupt file is quarantined at once, and a new one begun.
 """
 
 import logging
@@ -10,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,9 @@ from hostmanager.journal.store import (
 from hostmanager.util.quarantine import quarantine
 
 log = logging.getLogger(__name__)
+
+SIGN_INTERVAL = 60.0
+"""Seconds between signs of life while nothing happens."""
 
 JOURNAL_RETRY_INTERVAL = 60.0
 """Seconds between attempts while the file cannot be written."""
@@ -100,11 +104,18 @@ class JournalWriter:
             self._next_batch()
             if self._waiting or self._markers:
                 self._attempt()
+            else:
+                self._give_sign()
             for marker in self._markers:
                 marker.done.set()
             self._markers.clear()
         if self._store is not None:
             self._store.close()
+
+    def _give_sign(self) -> None:
+        if self._store is not None:
+            with suppress(OSError):  # what is wrong with the file is found at the next entry
+                self._store.touch()
 
     # --- the queue ------------------------------------------------------------------------
 
@@ -115,11 +126,11 @@ class JournalWriter:
             while self.error is not None or len(self._waiting) < _MAX_BATCH:
                 self._enqueue(self._queue.get_nowait())
 
-    def _wait_timeout(self) -> float | None:
-        """Seconds to sleep if nothing comes; None, with nothing to do: for ever."""
+    def _wait_timeout(self) -> float:
+        """Seconds to sleep if nothing comes."""
         if self.error is not None:
             return max(0.0, self._retry_at - time.monotonic())
-        return 0.0 if self._waiting else None
+        return 0.0 if self._waiting else SIGN_INTERVAL
 
     def _enqueue(self, item: QueueItem) -> None:
         if isinstance(item, FlushMarker):
@@ -191,10 +202,11 @@ class JournalWriter:
             self._waiting.popleft()
 
     def _open(self) -> Store:
+        signs = _signs(self._path)  # before it is opened, which may write into it
         store = Store(self._path, self._limits)
         try:
             if not self._opened_before:
-                _record_unclean_end(store)
+                _record_unclean_end(store, signs)
         except BaseException:
             store.close()
             raise
@@ -236,13 +248,24 @@ class JournalWriter:
             self._on_message(text)
 
 
-def _record_unclean_end(store: Store) -> None:
-    """Record that the manager before this one was killed, if so."""
+def _signs(path: Path) -> list[float]:
+    """When the files of the journal were written to last, Unix times; none: there are none yet."""
+    signs = []
+    for suffix in ("", "-wal"):
+        with suppress(OSError):
+            signs.append(path.with_name(path.name + suffix).stat().st_mtime)
+    return signs
+
+
+def _record_unclean_end(store: Store, signs: Sequence[float]) -> None:
+    """Record that the manager before this one was killed, if so, and until when it was alive."""
     before = store.latest_of_manager()
     if before is not None and before["data"].get("event") == "started":
         pid = before["data"].get("pid")
         text = f"the manager before (pid {pid}) was killed, or the machine went down"
         data = {"event": "vanished", "pid": pid}
+        if signs:
+            data["alive_until"] = min(max(signs), time.time())
         store.append([to_row(Entry(time.time(), EntryKind.MANAGER, text, None, data))])
 
 

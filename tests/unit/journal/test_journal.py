@@ -12,6 +12,7 @@ import pytest
 from blockbuster import BlockBuster
 
 from hostmanager.journal import Entry, EntryKind, JournalError, Limits, Query
+from hostmanager.journal import writer as writer_module
 from tests.support.waiting import wait_for
 
 
@@ -263,6 +264,22 @@ def test_threads_may_record_at_the_same_time(journal):
     extra = [e for e in journal.history(limit=10_000) if e["kind"] != "state"]
     assert extra == []  # nothing is said to be lost
     assert len(journal.history(limit=10_000)) == 4000
+
+
+def test_an_idle_journal_gives_signs_of_life_by_which_an_end_is_known(
+    open_journal, path, monkeypatch
+):
+    monkeypatch.setattr(writer_module, "SIGN_INTERVAL", 0.02)
+    journal = open_journal()
+    journal.record(EntryKind.MANAGER, "started", None, {"event": "started", "pid": 7})
+    assert journal.flush(10)
+    os.utime(path, (1000.0, 1000.0))
+    wait_for(lambda: path.stat().st_mtime > 1000.0, 10, "a sign of life")
+    monkeypatch.setattr(writer_module, "SIGN_INTERVAL", 60.0)
+    alive = path.stat().st_mtime
+    newer = open_journal()  # as after a kill: the first one is not closed
+    (vanished,) = (e for e in newer.history() if e["data"].get("event") == "vanished")
+    assert alive <= vanished["data"]["alive_until"] <= vanished["time"]
 
 
 def test_an_idle_journal_sleeps(journal):

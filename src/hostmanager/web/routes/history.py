@@ -44,8 +44,8 @@ KINDS = (
 MAX_ENTRIES = 200
 """Entries on one page."""
 
-OUTPUTS_READ = 40 * MAX_OUTPUTS
-"""Ends of output that are read for a report: in a crash loop most are the same."""
+OUTPUTS_READ = 5 * MAX_OUTPUTS
+"""Ends of output that are read of each host for a report: in a crash loop most are the same."""
 
 MAX_QUIET_LANES = 30
 """Agents without a fault that a report draws."""

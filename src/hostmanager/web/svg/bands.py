@@ -15,10 +15,10 @@ from hostmanager.client.time_range import ticks
 from hostmanager.client.timeline_model import ABSENT, Band, Lane, Mark, TimeSpan
 from hostmanager.util.text import format_duration
 
-DOTS = 1000
+DOTS = 600
 """Into so many parts the width is divided; a narrower band shares one with its neighbours."""
 
-MARK_DOTS = 8
+MARK_DOTS = 6
 """Marks so near to each other share a sign."""
 
 MAX_TITLE_LINES = 6

@@ -58,7 +58,7 @@ def test_a_loop_of_days_stays_a_small_picture():
     marks = [Mark(band.start, "crash", "boom") for band in bands]
     svg = lane_svg(lane(*bands, marks=marks), DAY, "")
     assert len(rects(svg)) <= DOTS + 50
-    assert svg.count("sign-crash") <= DOTS / 8 + 2
+    assert svg.count("sign-crash") <= DOTS / 6 + 2
 
 
 def test_what_was_not_managed_is_not_drawn_and_a_silence_is():
