@@ -211,7 +211,9 @@ def test_a_reload_is_shown_first_and_a_change_of_the_file_meanwhile_again(site, 
 def test_a_cancelled_change_says_what_goes_on(site, ann):
     ann.look("/change", action="down", agent="daq1/stubborn")
     ann.send(ann.form())
-    ann.send(ann.form("/cancel"))
+    cancel = ann.form("/cancel")
+    assert "stop: under way" in Visitor(ann.url).look("/agent/daq1/stubborn")
+    ann.send(cancel)
     text = wait_end(ann, "cancelled; what was requested goes on")
     assert "Still stopping: stubborn." in text
     child = children(site, "daq1")["stubborn"]
