@@ -17,7 +17,7 @@ from tests.support.waiting import wait_for
 
 
 class WebServer:
-    """One `hostmanager web` of a site, on a free port of 127.0.0.1.
+    """One `hostmanager web` of a site (or a site config), on a free port of 127.0.0.1.
 
     Attributes:
         url: The address of the page, without a slash at the end.
@@ -25,16 +25,20 @@ class WebServer:
         log_path: What it prints.
     """
 
-    def __init__(self, site: Site, *options: str, port: int = 0, root_path: str = "") -> None:
+    def __init__(
+        self, site: Site | Path, *options: str, port: int = 0, root_path: str = ""
+    ) -> None:
+        file = site if isinstance(site, Path) else site.file
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}{root_path}"
-        self.log_path = site.directory / f"web-{self.port}.log"
-        argv = [HOSTMANAGER, "web", *site.args[:2], "--listen", f"127.0.0.1:{self.port}"]
+        self.log_path = file.parent / f"web-{self.port}.log"
+        argv = [HOSTMANAGER, "web", "--site-file", str(file)]
+        argv += ["--listen", f"127.0.0.1:{self.port}"]
         argv += [*(["--root-path", root_path] if root_path else []), *options]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 argv,
-                cwd=site.directory,
+                cwd=file.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
