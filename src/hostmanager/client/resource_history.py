@@ -7,7 +7,7 @@ from typing import Any
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.manager_client import ManagerClient
 
-Sample = tuple[float, float | None]
+TimedValue = tuple[float, float | None]
 """Unix time by the manager's clock, and a value; None: it is not known."""
 
 
@@ -22,7 +22,7 @@ class ResourceHistory:
     """
 
     interval: float = 30.0
-    columns: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    columns: Mapping[str, tuple[TimedValue, ...]] = field(default_factory=dict)
 
 
 def read_resources(manager: ManagerClient, instance_id: str, limit: float) -> ResourceHistory:

@@ -15,10 +15,10 @@ from hostmanager.siteconfig.settings import (
 )
 from hostmanager.util.text import format_bytes, format_duration, join_names, pluralize
 
-Fact = tuple[str, str]
+NamedText = tuple[str, str]
 """A name and a text."""
 
-MAX_ARGUMENTS_CHARS = 2000
+MAX_COMMAND_LINE_CHARS = 2000
 
 _SOURCES = {
     "option": "by the option --initial-state of its manager",
@@ -43,7 +43,7 @@ class SettingRow:
     meaning: str
 
 
-def facts(agent: AgentStatus, now: float) -> list[Fact]:
+def facts(agent: AgentStatus, now: float) -> list[NamedText]:
     """What is known of an agent.
 
     Args:
@@ -53,7 +53,7 @@ def facts(agent: AgentStatus, now: float) -> list[Fact]:
     return [(name, text) for name, text in _facts(agent, now) if text]
 
 
-def _facts(agent: AgentStatus, now: float) -> Iterator[Fact]:
+def _facts(agent: AgentStatus, now: float) -> Iterator[NamedText]:
     yield "target", _target(agent, now)
     yield "health", _health(agent)
     yield "waits for", join_names(list(agent.get("waiting_for") or ()))
@@ -65,7 +65,7 @@ def _facts(agent: AgentStatus, now: float) -> Iterator[Fact]:
     yield "class", agent.agent_class
     yield "site config", _manage(agent)
     arguments = [str(word) or "''" for word in agent.get("arguments") or ()]
-    yield "arguments", " ".join(arguments)[:MAX_ARGUMENTS_CHARS]
+    yield "arguments", " ".join(arguments)[:MAX_COMMAND_LINE_CHARS]
     yield "container", _mapping_text(agent.get("container"))
     yield "output file", str(agent.get("output") or "")
 
@@ -138,7 +138,7 @@ def _mapping_text(value: Any) -> str:
     return str(value or "")
 
 
-def next_attempt(agent: AgentStatus, age: float) -> float | None:
+def seconds_to_next_attempt(agent: AgentStatus, age: float) -> float | None:
     """Seconds until it is started again; None if that is not planned.
 
     Args:
@@ -195,7 +195,7 @@ def _value_text(setting: Setting, value: Any) -> str:
     return f"{value:g} {setting.unit}".rstrip() if isinstance(value, int | float) else str(value)
 
 
-def incidents_of(status: Mapping[str, Any], host: str, instance_id: str) -> list[Fact]:
+def incidents_of(status: Mapping[str, Any], host: str, instance_id: str) -> list[NamedText]:
     """What the alarm service says of an agent: the incident, and who has acknowledged it."""
     found = []
     for incident in status.get("incidents") or ():

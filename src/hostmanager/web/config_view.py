@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.client.reload_diff import ReloadChange, reload_changes
-from hostmanager.client.status.config_errors import manager_error, manager_warning
+from hostmanager.client.status.config_errors import (
+    SITE_CONFIG_SOURCE,
+    manager_error,
+    manager_warning,
+)
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.siteconfig.diagnostics import Diagnostic, SiteFileError
 from hostmanager.siteconfig.full_check import CheckedSite, check_site
 from hostmanager.siteconfig.masked_text import MAX_SHOWN_CHARS, MaskedText, mask_secrets
 from hostmanager.siteconfig.source import read_text
 
-SITE_CONFIG_KEY = "[SCF]"
-"""The site config among the files that a manager has read (contract, section 5)."""
-
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FileProblem:
     """Something that is wrong in the file.
 
     Attributes:
@@ -48,7 +49,7 @@ class ConfigFile:
 
     path: str
     lines: Sequence[str] = ()
-    problems: Sequence[Problem] = ()
+    problems: Sequence[FileProblem] = ()
     entries: Mapping[tuple[str, str], int] = field(default_factory=dict)
     hosts: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
@@ -58,9 +59,9 @@ class ConfigFile:
         """Hide its secrets in a text about it."""
         return self.masked.mask(str(text))
 
-    def problems_at(self) -> dict[int, list[Problem]]:
+    def problems_at(self) -> dict[int, list[FileProblem]]:
         """What is wrong, by line."""
-        found: dict[int, list[Problem]] = {}
+        found: dict[int, list[FileProblem]] = {}
         for problem in self.problems:
             if problem.line is not None:
                 found.setdefault(problem.line, []).append(problem)
@@ -88,12 +89,14 @@ def read_config_file(path: str) -> ConfigFile:
     return ConfigFile(path, masked.lines, problems, entries, hosts, note, masked)
 
 
-def _problem(found: Diagnostic, masked: MaskedText) -> Problem:
+def _problem(found: Diagnostic, masked: MaskedText) -> FileProblem:
     text = " ".join(filter(None, (found.message, found.hint)))
     if (found.line, found.column) in masked.places:  # it quotes what YAML has made of it
         text = "what stands here is not what was probably meant; `hostmanager check` says why."
     name = f"{found.instance_id}: " if found.instance_id else ""
-    return Problem(found.line, "wrong" if found.is_error else "warning", masked.mask(name + text))
+    return FileProblem(
+        found.line, "wrong" if found.is_error else "warning", masked.mask(name + text)
+    )
 
 
 def _entry_lines(site: CheckedSite) -> dict[tuple[str, str], int]:
@@ -163,7 +166,7 @@ def host_config(status: HostStatus) -> HostConfig:
         return HostConfig(status, unknown=why)
     data = status.data
     read: Mapping[str, Sequence[Any]] = data.get("config_parse_status") or {}
-    ok, when, text = read.get(SITE_CONFIG_KEY) or (True, None, "")
+    ok, when, text = read.get(SITE_CONFIG_SOURCE) or (True, None, "")
     try:
         changes = reload_changes(status.host, {"status": status.process, "data": data})
     except Exception as error:  # other managers, other data: it costs this host only
@@ -172,12 +175,12 @@ def host_config(status: HostStatus) -> HostConfig:
         status,
         when,
         bool(ok),
-        str(text) if ok else manager_error(SITE_CONFIG_KEY, str(text)),
+        str(text) if ok else manager_error(SITE_CONFIG_SOURCE, str(text)),
         [manager_warning(*each) for each in (data.get("config_warnings") or {}).items()],
         changes,
         other_files=[
             (name, bool(fine), str(said))
             for name, (fine, _, said) in read.items()
-            if name != SITE_CONFIG_KEY
+            if name != SITE_CONFIG_SOURCE
         ],
     )

@@ -19,7 +19,7 @@ from hostmanager.client.log_reader import LogSource
 from hostmanager.util.text import format_duration
 from hostmanager.web.errors import PageError
 
-INTERVAL = 1.0
+READ_INTERVAL = 1.0
 """Seconds between two requests for new lines."""
 
 ERROR_INTERVAL = 5.0
@@ -129,7 +129,7 @@ class OutputFeed:
         """Read until nobody looks any more."""
         while not self.is_idle:
             await self._read()
-            await asyncio.sleep(ERROR_INTERVAL if self.error else INTERVAL)
+            await asyncio.sleep(ERROR_INTERVAL if self.error else READ_INTERVAL)
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()

@@ -6,8 +6,8 @@ from hostmanager.core.model import InstanceSettings, InstanceSpec
 from hostmanager.web.agent_view import (
     facts,
     incidents_of,
-    next_attempt,
     operations,
+    seconds_to_next_attempt,
     settings,
 )
 
@@ -58,9 +58,9 @@ def test_facts_are_sentences_with_units_and_what_is_not_known_is_left_out():
 
 
 def test_the_countdown_is_by_the_managers_clock_and_the_age_of_its_answer():
-    assert next_attempt(agent(next_attempt_at=NOW + 10), age=4.0) == 6.0
-    assert next_attempt(agent(next_attempt_at=NOW + 1), age=4.0) == 0.0
-    assert next_attempt(agent(), age=0.0) is None
+    assert seconds_to_next_attempt(agent(next_attempt_at=NOW + 10), age=4.0) == 6.0
+    assert seconds_to_next_attempt(agent(next_attempt_at=NOW + 1), age=4.0) == 0.0
+    assert seconds_to_next_attempt(agent(), age=0.0) is None
 
 
 def test_the_operations_that_failed_stand_first():

@@ -29,7 +29,7 @@ class FakeSource:
 
 @pytest.fixture
 def source(monkeypatch):
-    monkeypatch.setattr(output_feed, "INTERVAL", 0.01)
+    monkeypatch.setattr(output_feed, "READ_INTERVAL", 0.01)
     monkeypatch.setattr(output_feed, "ERROR_INTERVAL", 0.01)
     return FakeSource()
 

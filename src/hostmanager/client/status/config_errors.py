@@ -10,13 +10,16 @@ from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.siteconfig.diagnostics import Diagnostic
 from hostmanager.util.text import join_sentences
 
+SITE_CONFIG_SOURCE = "[SCF]"
+"""The site config among the files that a manager has read (contract, section 5)."""
+
 _PARTLY = re.compile(r"\d+ instances?, \d+ errors?(, \d+ warnings?)?: ")
 """What our manager writes before the errors in a file that it could use in part."""
 
 
 def manager_error(source: str, text: str) -> str:
     """Say what a manager reports of a file: one broken entry costs no more than that entry."""
-    file = "the site config" if source == "[SCF]" else source
+    file = "the site config" if source == SITE_CONFIG_SOURCE else source
     partly = _PARTLY.match(text)
     if partly is None:
         return f"its manager cannot use {file}: {text}"
@@ -25,7 +28,7 @@ def manager_error(source: str, text: str) -> str:
 
 def manager_warning(source: str, text: str) -> str:
     """Say what a manager reports of a file that it uses; of the site config, the text names it."""
-    return text if source == "[SCF]" else f"{source}: {text}"
+    return text if source == SITE_CONFIG_SOURCE else f"{source}: {text}"
 
 
 def host_errors(host: SiteHost, known: str = "") -> tuple[str, ...]:

@@ -28,7 +28,7 @@ RESOURCES_SECONDS = 15.0
 JOURNAL_SECONDS = 15.0
 INCIDENTS_SECONDS = 5.0
 
-ENTRIES = 100
+READ_ENTRIES = 100
 """Entries of its history that are read, for the runs among them."""
 
 SHOWN_ENTRIES = 12
@@ -58,7 +58,7 @@ async def show_agent(request: web.Request) -> web.Response:
         age=age,
         now=now,
         facts=agent_view.facts(agent, now),
-        next_attempt=agent_view.next_attempt(agent, age),
+        next_attempt=agent_view.seconds_to_next_attempt(agent, age),
         operations=agent_view.operations(agent),
         setting_rows=agent_view.settings(agent),
         last_exit=last_exit_sentence(agent.child, now),
@@ -75,7 +75,7 @@ async def show_agent(request: web.Request) -> web.Response:
 
 def _journal(reader: AgentReader, manager: ManagerClient) -> JournalEntries:
     name = reader.status.instance_id
-    return read_journal(manager, JournalQuery([name], (), None, ENTRIES), name, reader.limit)
+    return read_journal(manager, JournalQuery([name], (), None, READ_ENTRIES), name, reader.limit)
 
 
 def shown_entries(entries: list[dict[str, Any]], host: str, now: float) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def shown_entries(entries: list[dict[str, Any]], host: str, now: float) -> list[
     return told[: -SHOWN_ENTRIES - 1 : -1]
 
 
-async def _incidents(reader: AgentReader) -> list[agent_view.Fact]:
+async def _incidents(reader: AgentReader) -> list[agent_view.NamedText]:
     """What the alarm service says of it; nothing if none runs, or the router is away."""
     request, agent = reader.request, reader.status
     live = site_of(request)

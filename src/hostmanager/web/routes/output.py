@@ -31,7 +31,7 @@ from hostmanager.web.shared_reads import SharedReads
 AGENT_LINES = 100
 """Lines on the page of an agent."""
 
-KEEP_ALIVE = 5.0
+STREAM_PAUSE = 5.0
 """Seconds after which a stream without news says that it is there."""
 
 
@@ -112,7 +112,7 @@ async def _stream(reader: AgentReader) -> web.StreamResponse:
     await response.prepare(request)
     selection = LiveSelection(query, feed.before(position))
     with suppress(ConnectionError):  # the browser is gone
-        async for batch in feed.follow(position, KEEP_ALIVE):
+        async for batch in feed.follow(position, STREAM_PAUSE):
             data = json.dumps(selection.data(batch, time.time()))
             await response.write(f"id: {batch.position}\ndata: {data}\n\n".encode())
     return response

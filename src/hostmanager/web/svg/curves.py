@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from hostmanager.client.resource_history import ResourceHistory, Sample
+from hostmanager.client.resource_history import ResourceHistory, TimedValue
 from hostmanager.util.text import format_bytes, format_duration
 
 WIDTH, HEIGHT = 240.0, 48.0
@@ -85,7 +85,7 @@ def curves(history: ResourceHistory) -> list[Curve]:
 
 def _curve(
     quantity: Quantity,
-    samples: Sequence[Sample],
+    samples: Sequence[TimedValue],
     known: Sequence[tuple[float, float]],
     end: float,
     interval: float,
@@ -110,7 +110,7 @@ def nice_ceiling(value: float) -> float:
     return next(step * power for step in (1, 2, 5, 10) if value <= step * power * (1 + 1e-9))
 
 
-def split_at_gaps(samples: Sequence[Sample], gap: float) -> Iterator[list[tuple[float, float]]]:
+def split_at_gaps(samples: Sequence[TimedValue], gap: float) -> Iterator[list[tuple[float, float]]]:
     """The parts of a curve that are drawn in one line: an unknown value, or a pause, ends one."""
     piece: list[tuple[float, float]] = []
     for time, value in samples:
