@@ -1,5 +1,6 @@
 """The demo as people use it, with a real router and real agents."""
 
+import os
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ from tests.support.demos import HOSTMANAGER, environment, left_in
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 
+from hostmanager.core.model import DEFAULT_STOP_GRACE
 from hostmanager.demo import environment as stage
 
 pytestmark = pytest.mark.router
@@ -43,9 +45,9 @@ def test_all_agents_get_up_and_the_flaky_one_dies_and_comes_back(start_demo):
 
 
 def test_it_ends_by_itself_after_its_duration(start_demo):
-    demo = start_demo("--duration", "60", "--agents", "1")
+    demo = start_demo("--duration", "40", "--agents", "1")
     assert demo.wait() == 0, demo.text()
-    assert time.monotonic() - demo.begun > 60
+    assert time.monotonic() - demo.begun > 40
     assert "3 of 3 agents" in demo.text()
     assert demo.left() == []
 
@@ -105,14 +107,13 @@ def test_a_second_signal_hurries_and_still_leaves_nothing(start_demo):
         int(pid) for pid in re.findall(r"state up .*pid (\d+)", demo.text())
     }  # a line may come again
     assert len(agents) == 5
+    for agent in agents:
+        os.kill(agent, signal.SIGSTOP)
     demo.signal(signal.SIGINT)
     demo.wait_for_text("Ending, as requested")
     demo.signal(signal.SIGINT)
-    started = time.monotonic()
-    wait_for(lambda: not any(map(alive, agents)), 20, "the agents to end")
-    assert (
-        time.monotonic() - started < 6
-    )  # left alone, they take 6 s; what comes then, is no hurry's
+    # Left alone, they are killed after the stop timeout and 5 s more.
+    wait_for(lambda: not any(map(alive, agents)), DEFAULT_STOP_GRACE, "the agents to end")
     assert demo.wait() == 0
     assert demo.left() == []
 
