@@ -8,10 +8,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 TESTS ?= tests
-# Four at a time on two processors: tests wait more than they work. Whole files, the longest first.
-PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
+# Six at a time on two processors: tests wait more than they work. Whole files, the longest first.
+PARALLEL ?= -n 6 --dist loadfile --no-loadscope-reorder
 
-# Four pytests that compile each test file anew take half a minute of processor more.
+# Six pytests that compile each test file anew take half a minute of processor more.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo check test faults crashpoints realsize lint requirements docs man bench clean
