@@ -24,6 +24,7 @@ import txaio
 from hostmanager.drivers.process.priority import MANAGER_NICE
 from hostmanager.testing.crossbar_router import CrossbarRouter, RouterError, find_crossbar
 from tests.support import longest_first, seeds
+from tests.support.demos import LIGHT_CROSSBAR
 from tests.support.managers import Manager
 from tests.support.processes import kill_all, processes
 from tests.support.sites import Site
@@ -41,6 +42,8 @@ for _number, _usual in (
 # asyncio, for their clients and for `hostmanager check`. Modules of the manager that are made for
 # Twisted are only looked at here; they run in processes of their own.
 txaio.use_twisted = lambda: None
+
+CrossbarRouter.environment = {"PYTHONPATH": LIGHT_CROSSBAR}
 
 NEEDS_ROUTER = {"router", "own_router", "site", "start_manager"}
 

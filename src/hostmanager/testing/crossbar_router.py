@@ -19,10 +19,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import psutil
 
@@ -125,7 +126,10 @@ class CrossbarRouter:
         port: TCP port, on 127.0.0.1.
         realm: The WAMP realm.
         address_root: The address root of the site.
+        environment: Variables that each router gets besides ours.
     """
+
+    environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -188,7 +192,7 @@ class CrossbarRouter:
             self._process = subprocess.Popen(
                 command,
                 cwd=self.directory,
-                env={**os.environ, "HOME": str(home), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "HOME": str(home), "PYTHONUNBUFFERED": "1", **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
