@@ -17,6 +17,12 @@ from hostmanager.client.manager_client import (
 from hostmanager.client.manager_time import by_manager_clock
 from hostmanager.client.status.selection import is_pattern, matches
 
+KINDS = (
+    *("manager", "request", "result", "reload", "launch", "exit", "state", "output"),
+    *("health", "router", "journal"),
+)
+"""Kinds of entries."""
+
 MAX_PAGE_ENTRIES = 10_000
 
 GROWTH = 10

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.journal_event import JournalEvent, decode_compact, event_of_entry
@@ -66,20 +67,26 @@ class SiteHistory:
         self._hosts: dict[str, HostHistory] = {}
 
     def read(
-        self, managers: Mapping[str, ManagerClient], since: float, answer_timeout: float
+        self,
+        managers: Mapping[str, ManagerClient],
+        since: float,
+        answer_timeout: float,
+        silent: Mapping[str, ManagerError] = MappingProxyType({}),
     ) -> dict[str, HostHistory]:
         """Read what happened since a Unix time, of all these managers at the same time.
 
-        One that does not answer gives what was read of it before, and its error.
+        One that does not answer gives what was read of it before, and its error. Those that are
+        known to be silent are not asked: nobody waits for them.
         """
 
         def job(host: str, manager: ManagerClient) -> Callable[[], None]:
             return lambda: self._update(host, manager, since, answer_timeout)
 
-        results = run_parallel({h: job(h, manager) for h, manager in managers.items()}, None)
-        for host, result in results.items():
+        asked = {h: manager for h, manager in managers.items() if h not in silent}
+        results = run_parallel({h: job(h, manager) for h, manager in asked.items()}, None)
+        for host, result in {**results, **silent}.items():
             if isinstance(result, ManagerError):
-                self._hosts[host].error = result
+                self._hosts.setdefault(host, HostHistory()).error = result
         self._forget(managers)
         return {host: self._hosts[host] for host in managers}
 

@@ -137,7 +137,12 @@ async def read_timeline(query: PastQuery) -> TimelineView:
     """
     history = query.request.app[HISTORY]
     since, readers, limit = float(query.range.start), query.readers(), query.answer_time
-    known = await asyncio.to_thread(history.read, readers, since, limit)
+    silent = {
+        host.host.name: host.error
+        for host in query.hosts
+        if host.error is not None and host.host.name in readers
+    }
+    known = await asyncio.to_thread(history.read, readers, since, limit, silent)
     return await asyncio.to_thread(_make_view, query, known)
 
 

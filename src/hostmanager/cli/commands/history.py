@@ -14,6 +14,7 @@ from hostmanager.cli.output import Output, command
 from hostmanager.client.errors import ManagerError, require_router
 from hostmanager.client.history_fold import fold_cycles
 from hostmanager.client.journal_reader import (
+    KINDS,
     JournalEntries,
     JournalQuery,
     manager_times,
@@ -57,6 +58,8 @@ kinds:
   launch, exit      an agent was started; it exited, with code or signal
   output            its last output
   state             its state changed
+  health            whether it answers, and how its operations are, changed
+  router            the connection to the router was lost, or is back
   reload            the site config was read
   manager           the manager itself started, ended, or had been killed
   journal           a fault of the journal itself
@@ -74,11 +77,6 @@ examples:
   hostmanager history --since 03:00 --kind exit --kind request
       what exited in the night, and what was requested
 """
-
-KINDS = (
-    *("manager", "request", "result", "reload", "launch", "exit", "state", "output"),
-    *("router", "journal"),
-)
 
 
 def add_parser(subparsers: Any) -> None:

@@ -18,6 +18,7 @@ from hostmanager.client.incident_report import (
     report_markdown,
 )
 from hostmanager.client.journal_reader import (
+    KINDS,
     JournalEntries,
     JournalQuery,
     manager_times,
@@ -34,11 +35,6 @@ from hostmanager.web.timeline_view import (
     TimelineView,
     read_timeline,
     require_manager,
-)
-
-KINDS = (
-    *("manager", "request", "result", "reload", "launch", "exit", "state", "output"),
-    *("health", "router", "journal"),
 )
 
 MAX_ENTRIES = 200
