@@ -167,6 +167,10 @@ class LiveSite:
         if (error and error.kind) != (before and before.kind):
             self.router_error = error
             self._board.version += 1
+            if error is not None:
+                log.warning("%s", error)
+            else:
+                log.info("the router answers again")
             self._ask_all()
 
     def _judge_unmanaged(self) -> None:
