@@ -25,6 +25,9 @@ SHUTDOWN_TIMEOUT = 2.0
 
 MAX_HEADER_BYTES = 16 * 1024
 
+MAX_ADDRESS_BYTES = 128 * 1024
+"""Of an address: the form of a change names the agents in it, and 1,000 may be selected."""
+
 
 def run_server(args: argparse.Namespace, environ: MutableMapping[str, str]) -> None:
     """Run until SIGTERM or SIGINT.
@@ -51,6 +54,7 @@ async def serve(args: argparse.Namespace, settings: WebSettings, notify: NotifyS
         create_app(settings, live, args),
         access_log=None,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
+        max_line_size=MAX_ADDRESS_BYTES,
         max_field_size=MAX_HEADER_BYTES,
     )
     listener = _bind(settings)  # people wait there until there is something to see

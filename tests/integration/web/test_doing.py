@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 from tests.support.web import WebServer, WebSite
 from tests.support.web_forms import Visitor
 
-STUBBORN = instance("stubborn", "--behave", "stubborn", **{"host-manager": {"stop-timeout": 600}})
+STUBBORN = instance("stubborn", "--behave", "stubborn", **{"host-manager": {"stop-timeout": 30}})
 """An agent that ignores SIGINT: who asked for its end may wait for long."""
 
 ENTRIES = {
@@ -178,6 +178,14 @@ def test_who_is_not_there_is_not_guessed(ann):
     assert "there is no agent 'dte/1'. Did you mean 'det/1'?" in text
     assert "There is no such change here" in ann.look("/change/nothing")
     assert ann.answer.status_code == 404
+
+
+def test_a_thousand_agents_can_be_selected_at_once(ann):
+    some = [f"daq1/of-a-large-site/{number:04}" for number in range(1000)]
+    assert "there is no agent 'of-a-large-site/0000'" in ann.look(
+        "/change", action="down", agent=[*some, "daq1/a"]
+    )
+    assert ann.answer.status_code == 400
 
 
 def test_agents_are_silenced_for_a_time_with_a_reason(site, ann):
