@@ -107,10 +107,11 @@ def _restarts(agent: AgentStatus) -> str:
 
 def _usage(used: Mapping[str, Any]) -> str:
     sizes = {"memory": "memory", "read_bytes": "read", "written_bytes": "written"}
-    counts = {"processes": "processes", "threads": "threads", "open_files": "open files"}
+    counts = {"threads": "thread", "open_files": "open file"}
     parts = [] if used.get("cpu") is None else [f"{used['cpu'] * 100:.1f} % of a core"]
     parts += [f"{format_bytes(used[key])} {name}" for key, name in sizes.items() if used.get(key)]
-    parts += [f"{used[key]} {name}" for key, name in counts.items() if used.get(key)]
+    parts += [f"{used['processes']} processes"] if used.get("processes", 1) > 1 else []
+    parts += [pluralize(used[key], name) for key, name in counts.items() if used.get(key)]
     return ", ".join(parts)
 
 

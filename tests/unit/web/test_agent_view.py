@@ -33,7 +33,7 @@ def test_facts_are_sentences_with_units_and_what_is_not_known_is_left_out():
                 target_by="ann@desk",
                 target_since=NOW - 60,
                 target_reason="tests",
-                resources={"cpu": 0.25, "memory": 52_000_000, "threads": 7, "open_files": None},
+                resources={"cpu": 0.25, "memory": 52_000_000, "threads": 7, "processes": 2},
                 arguments=["--mode", ""],
                 process_state="stopped",
                 waiting_for=["a/1", "b"],
@@ -47,7 +47,7 @@ def test_facts_are_sentences_with_units_and_what_is_not_known_is_left_out():
     assert known["restarts"] == "3, stability 0.50 (1 is best)"
     assert known["target"].startswith("up, requested by ann@desk 1 m 00 s ago (")
     assert known["target"].endswith("): tests")
-    assert known["uses now"] == "25.0 % of a core, 52.0 MB memory, 7 threads"
+    assert known["uses now"] == "25.0 % of a core, 52.0 MB memory, 2 processes, 7 threads"
     assert known["arguments"] == "--mode ''"
     assert known["process"] == "stopped"
     assert known["waits for"] == "a/1, b"
