@@ -117,6 +117,22 @@ def test_without_scripts_all_is_there(page_of_site, pages):
     assert row(page, "acu").count() == 0
 
 
+def test_what_was_searched_for_stays_alone_while_it_changes(page_of_site, browser_page):
+    browser_page.goto(page_of_site.url + "/")
+    asked = []
+    browser_page.on("request", lambda request: asked.append(request.url))
+    browser_page.get_by_role("searchbox").press_sequentially("cra")
+    row(browser_page, "acu").wait_for(state="detached")
+    browser_page.get_by_role("searchbox").press_sequentially("sh")
+    before = restarts(browser_page, "crash")
+    wait_for_restarts(browser_page, "crash", before + 1)
+    assert browser_page.locator("tbody tr").count() == 1
+    assert any(url.endswith("?q=crash") for url in asked), asked
+    browser_page.get_by_text("Show:").click()
+    link = browser_page.get_by_role("link", name="wrong", exact=True)
+    assert link.get_attribute("href") == "/?q=crash&show=wrong"
+
+
 def test_the_keyboard_is_enough(page_of_site, browser_page):
     browser_page.goto(page_of_site.url + "/")
     browser_page.keyboard.press("Tab")

@@ -156,23 +156,29 @@ function showTitle() {
 
 // Fetch this page again, and exchange what depends on these hosts (null: on any).
 let fetching = false;
+let isMissing = false;
 let missed = new Set();
 let missedAll = false;
+let hurry = () => {};
 
-export async function refresh(hosts, address = body.dataset.refresh || location.href) {
+export async function refresh(hosts) {
   const depends = (part) =>
     part.dataset.live === "*" || missedAll || missed.has(part.dataset.live);
-  if (hosts === null) missedAll = true;
-  else hosts.forEach((host) => missed.add(host));
+  if (hosts === null) {
+    missedAll = true;
+    hurry();
+  } else hosts.forEach((host) => missed.add(host));
+  isMissing = true;
   if (fetching) return;
   fetching = true;
-  while (missedAll || [...document.querySelectorAll("[data-live]")].some(depends)) {
+  while (isMissing) {
     const begun = performance.now();
     const parts = [...document.querySelectorAll("[data-live]")].filter(depends).map((part) => part.id);
+    isMissing = missedAll = false;
     missed = new Set();
-    missedAll = false;
+    if (!parts.length) continue;
     try {
-      const answer = await fetch(address, { headers: { Accept: "text/html" } });
+      const answer = await fetch(body.dataset.refresh || location.href, { headers: { Accept: "text/html" } });
       if (answer.status === 404) location.reload(); // what it shows is gone
       if (answer.ok) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -187,12 +193,14 @@ export async function refresh(hosts, address = body.dataset.refresh || location.
         tick();
       }
     } catch {
-      missedAll = true; // the banner says that the server is away
+      isMissing = missedAll = true; // the banner says that the server is away
     }
     const took = performance.now() - begun;
-    await new Promise((resolve) => setTimeout(resolve, Math.max(REFRESH_PAUSE, 5 * took)));
+    await new Promise((resolve) => {
+      hurry = resolve;
+      setTimeout(resolve, Math.max(REFRESH_PAUSE, 5 * took));
+    });
   }
-  missed = new Set();
   fetching = false;
 }
 
@@ -241,7 +249,7 @@ function showConnection(silence) {
 let lastTry = clock();
 let isPaused = false; // nobody has looked for long
 
-function reconnect() {
+export function reconnect() {
   if (isPaused) return;
   lastTry = clock();
   connect();

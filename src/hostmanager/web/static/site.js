@@ -1,6 +1,6 @@
 // The page of the site: keys, and the search while it is typed.
 
-import { refresh } from "./live.js";
+import { reconnect, refresh } from "./live.js";
 
 const search = document.getElementById("q");
 const keys = document.getElementById("keys");
@@ -46,8 +46,10 @@ function searchNow() {
   if (search.value.trim()) address.searchParams.set("q", search.value.trim());
   else address.searchParams.delete("q");
   history.replaceState(null, "", address);
+  const isFull = Boolean(document.body.dataset.full);
   if (address.search) delete document.body.dataset.full;
   else document.body.dataset.full = "1";
+  if (isFull !== Boolean(document.body.dataset.full)) reconnect(); // for other messages
   refresh(null);
 }
 
