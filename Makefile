@@ -14,7 +14,7 @@ PARALLEL ?= -n 6 --dist loadfile --no-loadscope-reorder
 # Six pytests that compile each test file anew take half a minute of processor more.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo check test faults crashpoints realsize lint requirements docs man bench clean
+.PHONY: help setup demo check test faults crashpoints realsize lint requirements docs man pictures bench clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ man: $(READY)  ## Manual pages of all commands, in build/man (a wheel has them)
 
 docs: $(VENV)/.docs-ready  ## The documentation as a site, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs build/docs
+
+pictures: $(READY)  ## The pictures of the page in docs/pictures anew (needs chromium)
+	$(BIN)/python docs/make_pictures.py
 
 requirements: $(READY)  ## requirements.txt anew, with hashes (all of it newer: REQUIREMENTS_ARGS=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
