@@ -52,6 +52,21 @@ class LaneSummary:
         return "; ".join(parts) or "no fault"
 
     @property
+    def brief(self) -> str:
+        """The same for a cell of a table."""
+        parts = []
+        if self.faults:
+            longest = max(fault.seconds for fault in self.faults)
+            more = f" (longest {format_duration(longest)})" if len(self.faults) > 1 else ""
+            number = pluralize(len(self.faults), "fault")
+            parts.append(f"{number}, {format_duration(self.seconds)}{more}")
+        if self.crashes:
+            parts.append(pluralize(self.crashes, "unexpected exit"))
+        if self.unknown:
+            parts.append(f"not known for {format_duration(self.unknown)}")
+        return "; ".join(parts) or "no fault"
+
+    @property
     def order(self) -> tuple[float, float, str, str]:
         """Sorts the worst first."""
         return -self.seconds, -self.unknown, self.lane.host, self.lane.instance_id

@@ -19,6 +19,7 @@ from hostmanager.client.timeline_summary import LaneSummary, summarize_lane
 from hostmanager.util.text import closest_matches, format_duration
 from hostmanager.web.context import args_of, known_host, reader_of, site_of, url_of
 from hostmanager.web.errors import NotFoundError, PageError, PageLink
+from hostmanager.web.svg.bands import lane_svg
 
 HISTORY = web.AppKey("history", SiteHistory)
 
@@ -113,14 +114,14 @@ class TimelineView:
         query: What was asked for.
         managers: The lanes of the managers.
         agents: Those of the agents, the worst first.
-        spans: The range by the clock of each host.
+        pictures: The lanes as SVG, by host and id; drawn beside the loop, since many take a while.
         notes: What is missing or not certain, and why.
     """
 
     query: PastQuery
     managers: Sequence[LaneSummary]
     agents: Sequence[LaneSummary]
-    spans: Mapping[str, TimeSpan]
+    pictures: Mapping[tuple[str, str], str]
     notes: Sequence[str]
 
     @property
@@ -173,9 +174,15 @@ def _make_view(query: PastQuery, known: Mapping[str, HostHistory]) -> TimelineVi
         query,
         sorted(managers, key=lambda summary: summary.order),
         sorted(chosen, key=lambda summary: summary.order),
-        spans,
+        {(s.lane.host, s.lane.instance_id): _picture(s, spans) for s in (*managers, *chosen)},
         notes,
     )
+
+
+def _picture(summary: LaneSummary, spans: Mapping[str, TimeSpan]) -> str:
+    lane = summary.lane
+    name = lane.instance_id or f"the manager of {lane.host}"
+    return lane_svg(lane, spans[lane.host], f"{name}: {summary.text}")
 
 
 def _events(status: HostStatus, history: HostHistory) -> HostEvents:

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from hostmanager.client.journal_event import decode_compact
 from tests.integration.router.steps import messages, outcome, send, wait_ready, wait_states
 from tests.support.clients import client
 from tests.support.sites import instance
@@ -52,6 +53,12 @@ def test_requests_and_what_followed_are_shown_in_order(site, begin):
     hm.update(requests=[("nobody", "up")])
 
     entries = history(hm)
+    short = decode_compact(hm.history(compact=True, limit=100_000).session["data"]["compact"])
+    assert [e.id for e in short] == [e["id"] for e in entries if e["kind"] != "output"]
+    some = history(hm, kinds=["exit", "launch"], after=entries[0]["id"], until=time.time())
+    assert [e["id"] for e in some] == [
+        e["id"] for e in entries[1:] if e["kind"] in {"exit", "launch"}
+    ]
     assert has_order(
         story(entries),
         "host manager",
@@ -110,6 +117,12 @@ BAD_QUERIES = [
     ({"since": "yesterday"}, "'since' must be a Unix time"),
     ({"since": [1]}, "'since'"),
     ({"since": True}, "'since'"),
+    ({"until": "now"}, "'until' must be a Unix time"),
+    ({"after": -1}, "'after' must be the id of an entry"),
+    ({"kinds": ["explosion"]}, "'kinds' must be a list of these"),
+    ({"kinds": "exit"}, "'kinds' must be a list of these"),
+    ({"compact": 1}, "'compact' must be True or False"),
+    ({"compact": True, "limit": 100_001}, "'limit' must be a whole number from 1 to 100000"),
     ({"instance_id": 5}, "'instance_id'"),
     ({"instance_id": ["a"]}, "'instance_id'"),
 ]

@@ -44,6 +44,7 @@ def test_a_crash_loop_is_one_fault_with_its_first_cause():
 def test_faults_with_a_quiet_minute_between_them_are_counted():
     found = summary(("restarting", 30), ("up", STEADY_TIME), ("restarting", 90), ("up", 9))
     assert found.text == "did not work twice, for 2 m 00 s in all, at most 1 m 30 s at a time"
+    assert found.brief == "2 faults, 2 m 00 s (longest 1 m 30 s)"
 
 
 def test_what_nobody_watched_is_said_and_is_no_fault():

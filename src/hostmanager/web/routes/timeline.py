@@ -1,6 +1,5 @@
 """The timeline of the site, of a host, of an agent."""
 
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -8,9 +7,8 @@ from markupsafe import Markup
 
 from hostmanager.client.site_history import SiteHistory
 from hostmanager.client.time_range import iso_time
-from hostmanager.client.timeline_summary import LaneSummary
 from hostmanager.web.pages import TEMPLATES, render
-from hostmanager.web.svg.bands import axis_svg, lane_svg
+from hostmanager.web.svg.bands import axis_svg
 from hostmanager.web.timeline_view import (
     HISTORY,
     PastQuery,
@@ -52,7 +50,7 @@ def timeline_context(view: TimelineView) -> dict[str, Any]:
         "max_rows": MAX_TABLE_ROWS,
         "ranges": range_links(query),
         "axis": Markup(axis_svg(view.span)),
-        "picture": partial(_picture, view),
+        "picture": lambda s: Markup(view.pictures[s.lane.host, s.lane.instance_id]),
         "live_host": query.host if query.host and query.range.seconds <= MAX_LIVE_RANGE else "",
     }
 
@@ -84,12 +82,6 @@ def range_links(query: PastQuery, **extra: Any) -> dict[str, Any]:
             if each
         ],
     }
-
-
-def _picture(view: TimelineView, summary: LaneSummary) -> Markup:
-    lane = summary.lane
-    name = lane.instance_id or f"the manager of {lane.host}"
-    return Markup(lane_svg(lane, view.spans[lane.host], f"{name}: {summary.text}"))
 
 
 def setup(app: web.Application) -> None:
