@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -50,6 +51,17 @@ def open_fds() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+class FaultyLoop:
+    """The event loop; `calls` has those of its methods that are to fail."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.calls: dict[str, Callable[..., object]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return self.calls.get(name) or getattr(self._loop, name)
+
+
 class Host:
     """A driver, and what it reports."""
 
@@ -61,8 +73,9 @@ class Host:
             ManagerIdentity(f"test{os.getpid()}-{id(self)}", (secrets.token_hex(16),)),
             directory / "locks",
         )
+        self.loop = FaultyLoop(asyncio.get_running_loop())
         self.driver = ProcessDriver(
-            asyncio.get_running_loop(),
+            self.loop,
             lambda s: self.commands[s.instance_id],
             self.owner,
         )

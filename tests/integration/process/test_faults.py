@@ -35,17 +35,6 @@ def failing(call, times=3, error=Fault):
     return called
 
 
-class Loop:
-    """The loop, some of whose calls fail."""
-
-    def __init__(self, loop, **calls):
-        self._loop = loop
-        self._calls = calls
-
-    def __getattr__(self, name):
-        return self._calls.get(name) or getattr(self._loop, name)
-
-
 @pytest.fixture(autouse=True)
 def logged(caplog):
     """The log of each fault is as wanted here; `host` looks at what is left of it."""
@@ -57,8 +46,7 @@ def logged(caplog):
 async def test_an_end_is_reported_although_it_could_not_be_watched_at_first(
     host: Host, error, caplog
 ):
-    loop = host.driver._loop
-    host.driver._loop = Loop(loop, add_reader=failing(loop.add_reader, error=error))
+    host.loop.calls["add_reader"] = failing(host.loop.add_reader, error=error)
     await host.launch("a", "/bin/sh", "-c", "exit 7")
     assert await host.next("a") == ev.Exited(ExitStatus(code=7))
     caplog.clear()
@@ -90,8 +78,7 @@ async def test_an_end_is_reported_although_its_remnants_could_not_be_seen(
 
 async def test_remnants_are_ended_although_they_could_not_be_watched_at_first(host: Host, caplog):
     await host.launch("a", "/bin/sh", "-c", "sleep 600 & read x < /dev/null; exit 7")
-    loop = host.driver._loop
-    host.driver._loop = Loop(loop, add_reader=failing(loop.add_reader, 2))
+    host.loop.calls["add_reader"] = failing(host.loop.add_reader, 2)
     while not isinstance(await host.next("a"), ev.ExitedWithRemnants):
         pass
     host.driver.signal("a", StopStage.KILL)

@@ -319,9 +319,8 @@ async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch
     assert len(refused) == 3
 
 
-async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypatch):
-    loop = host.driver._loop
-    tell, refused = loop.call_soon_threadsafe, []
+async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host):
+    tell, refused = host.loop.call_soon_threadsafe, []
 
     def no_memory(*work: object):
         if len(refused) < 3:
@@ -329,15 +328,7 @@ async def test_no_memory_for_an_answer_delays_it_and_loses_no_end(host, monkeypa
             raise MemoryError
         return tell(*work)
 
-    class Poor:
-        """The loop, short of memory."""
-
-        call_soon_threadsafe = staticmethod(no_memory)
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(loop, name)
-
-    monkeypatch.setattr(host.driver._scan_pool, "_loop", Poor())
+    host.loop.calls["call_soon_threadsafe"] = no_memory
     await host.launch("a", "/bin/sh", "-c", "exit 7")
     assert await host.next("a") == Exited(ExitStatus(code=7))
     assert len(refused) == 3

@@ -15,20 +15,16 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from hostmanager.core.events import (
     Absent,
-    Exited,
-    ExitedWithRemnants,
     ExitStatus,
-    LastOutput,
     Launched,
     LaunchFailed,
     ObservationLost,
     Prepared,
-    RemnantsGone,
     StatusChanged,
     StopStage,
 )
@@ -37,18 +33,24 @@ from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process import non_child_exit
 from hostmanager.drivers.process.launch_gate import LaunchGate
 from hostmanager.drivers.process.live_limits import LiveLimits, Shortfall
+from hostmanager.drivers.process.output.last_output import LastOutputReader
 from hostmanager.drivers.process.output.output_sink import (
     DirectFileSink,
-    OutputPosition,
     OutputSink,
 )
 from hostmanager.drivers.process.ownership import rlimit_tag
-from hostmanager.drivers.process.ownership.descendants import Descendants, Remnants
-from hostmanager.drivers.process.ownership.discovery import LOCK_TIMEOUT, Ownership
+from hostmanager.drivers.process.ownership.descendants import Descendants
+from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.drivers.process.ownership.unobserved import UnobservedInstances
 from hostmanager.drivers.process.priority import inherit_manager_priority
-from hostmanager.drivers.process.signals import request_group_stop, request_stop, unignore_signals
+from hostmanager.drivers.process.process_end import EndedProcesses
+from hostmanager.drivers.process.signals import (
+    SIGNALS,
+    request_group_stop,
+    request_stop,
+    unignore_signals,
+)
 from hostmanager.drivers.process.spawn import (
     AlreadyRunning,
     LaunchCommand,
@@ -56,20 +58,14 @@ from hostmanager.drivers.process.spawn import (
     SpawnError,
     spawn,
 )
-from hostmanager.drivers.process.thread_pools import RETRY_DELAY, WorkerPool
+from hostmanager.drivers.process.thread_pools import WorkerPool
+from hostmanager.drivers.process.tracked_process import TrackedProcess
 from hostmanager.drivers.process.warm.launcher import WarmLauncher
-from hostmanager.util import procfs
 from hostmanager.util.guard import Guard
 
 LAUNCH_THREADS = 16
 """Launches at a time. While a hundred agents start, each launch waits for a processor rather
 than in this queue."""
-
-SIGNALS = {
-    StopStage.INTERRUPT: signal.SIGINT,
-    StopStage.TERMINATE: signal.SIGTERM,
-    StopStage.KILL: signal.SIGKILL,
-}
 
 OUT_OF_MEMORY_REASON = (
     "there is not enough memory for it; end something on this host, or raise the limit of the "
@@ -78,31 +74,6 @@ OUT_OF_MEMORY_REASON = (
 
 NO_PROCESS = SpawnedProcess(pid=0, pidfd=-1, output_start=0)
 """In place of a process that ended unobserved."""
-
-
-@dataclass(slots=True)
-class _Process:
-    """One process, from its launch until nothing of it is left."""
-
-    spec: InstanceSpec
-    command: LaunchCommand
-    report: ReportObservation
-    spawned: SpawnedProcess
-    descendants: Descendants
-    exit_status: ExitStatus | None = None  # how it ended; None: it has not
-    cpu: float | None = None  # seconds of CPU that it used until then
-    exit_reported: bool = False  # whether its end was reported
-    finished: bool = False  # whether nothing is left of it, and that was reported
-    stage: StopStage = StopStage.TERMINATE  # the last stop stage so far, or that for remnants
-    remnants: dict[int, int] = field(default_factory=dict)  # pid: pidfd
-    next_output_start: OutputPosition | None = None  # where the next run's output begins
-    stop_requested: bool = False  # whether a stop was requested
-    lock_held_since: float | None = None  # an unknown process has held its lock since, loop time
-    limits: LiveLimits | None = None  # what it has of its settings; None once it has ended
-
-    @property
-    def instance_id(self) -> str:
-        return self.spec.instance_id
 
 
 class ProcessDriver:
@@ -143,16 +114,24 @@ class ProcessDriver:
         self.explain_exit: Callable[[], str] = lambda: ""
         self.memory_peak: Callable[[str], str] = lambda _: ""
         self._discovered_pidfds: dict[str, int | None] = {}  # their pidfds
-        self._processes: dict[str, _Process] = {}  # of which something is alive
+        self._processes: dict[str, TrackedProcess] = {}  # of which something is alive
         self._live_tags: set[RlimitTag] = set()  # of all of these
         self._changed_specs: dict[str, InstanceSpec] = {}  # of those that did not run then
-        self._reading: dict[str, _Process] = {}  # of which the output is being read
         self._guard = Guard(loop.call_later)
         self._launch_pool = WorkerPool(
             loop, self._guard, LAUNCH_THREADS, "launch", _init_launch_thread
         )
         self._scan_pool = WorkerPool(loop, self._guard, 2, "scan")
         self._output_pool = WorkerPool(loop, self._guard, 2, "output")
+        self._last_output = LastOutputReader(self._sink, self._output_pool, self._guard)
+        self._ended = EndedProcesses(
+            *(loop, self._guard, self._scan_pool, self._cgroups, self._last_output),
+            reap=self._reap,
+            watch_lock=lambda process: self._watch_lock(
+                process.spec, process.command, process.report
+            ),
+            memory_peak=lambda name: self.memory_peak(name),  # noqa: PLW0108 - it is set later
+        )
         # Of which only the lock shows that something is alive.
         self._unobserved = UnobservedInstances(ownership, self._scan_pool, self._guard, loop)
 
@@ -162,12 +141,7 @@ class ProcessDriver:
             raise RuntimeError("the driver is closed")
         command = self._command(spec)
         self._changed_specs.pop(spec.instance_id, None)
-        before = self._reading.get(spec.instance_id)
-
-        def on_output_open(start: OutputPosition) -> None:
-            if before is not None:
-                before.next_output_start = start
-
+        on_output_open = self._last_output.before_next_run(spec.instance_id)
         on_begin = self._guard.callback(
             f"{spec.instance_id}: the begin of its launch",
             partial(report, StatusChanged(launching=True)),
@@ -231,7 +205,7 @@ class ProcessDriver:
             return
         leader_tag = None if observed_run.pid is None else rlimit_tag.read(observed_run.pid)
         descendants = self._descendants_of(instance_id, observed_run.pid, leader_tag)
-        process = _Process(spec, command, report, NO_PROCESS, descendants)
+        process = TrackedProcess(spec, command, report, NO_PROCESS, descendants)
         self._processes[instance_id] = process
         if pidfd is not None and observed_run.pid is not None:
             process.spawned = SpawnedProcess(
@@ -248,7 +222,7 @@ class ProcessDriver:
         process.exit_status = ExitStatus()
         if observed_run.pid is not None:
             report(Launched(observed_run.pid, observed_run))
-        self._scan_remnants(process)
+        self._ended.examine(process)
 
     def update_spec(self, spec: InstanceSpec) -> None:
         """Give what runs its changed settings; see the protocol."""
@@ -259,7 +233,7 @@ class ProcessDriver:
             process.spec = spec
             self._change_limits(process)
 
-    def _change_limits(self, process: _Process) -> None:
+    def _change_limits(self, process: TrackedProcess) -> None:
         if process.limits is not None:
             self._scan_pool.submit(
                 f"{process.instance_id}: its limits",
@@ -267,7 +241,7 @@ class ProcessDriver:
                 partial(self._report_limits, process),
             )
 
-    def _report_limits(self, process: _Process, shortfall: Shortfall) -> None:
+    def _report_limits(self, process: TrackedProcess, shortfall: Shortfall) -> None:
         limits = process.limits
         if limits is not None and shortfall != limits.reported:
             limits.reported = shortfall
@@ -284,7 +258,7 @@ class ProcessDriver:
             kill = partial(self._kill_cgroup, process)
             self._scan_pool.submit(f"{instance_id}: killing its cgroup", kill)
         if process.exit_reported:
-            self._scan_remnants(process)
+            self._ended.examine(process)
         elif process.exit_status is not None:
             pass  # the stage is used again once its end, and what is left, are reported
         elif stage is StopStage.INTERRUPT:
@@ -330,7 +304,7 @@ class ProcessDriver:
             self._adopt(spec, command, spawned.observed_run, spawned.pidfd, report)
             return
         descendants = self._descendants_of(instance_id, spawned.pid, spawned.rlimit_tag)
-        process = _Process(spec, command, report, spawned, descendants)
+        process = TrackedProcess(spec, command, report, spawned, descendants)
         process.limits = LiveLimits(spec, spawned.pid, self._cgroups, spec.settings)
         changed = self._changed_specs.pop(instance_id, None)
         self._processes[instance_id] = process
@@ -347,7 +321,7 @@ class ProcessDriver:
             self._live_tags.add(tag)
         return Descendants(self._ownership, instance_id, leader, tag, self._live_tags)
 
-    def _watch(self, process: _Process) -> None:
+    def _watch(self, process: TrackedProcess) -> None:
         """Get called at its end."""
         pidfd, name = process.spawned.pidfd, f"{process.instance_id}: the end of its process"
         readable = self._guard.callback(name, partial(self._on_readable, process))
@@ -356,7 +330,7 @@ class ProcessDriver:
             f"{process.instance_id}: its process", watch, lambda: not process.finished
         )
 
-    def _on_readable(self, process: _Process) -> None:
+    def _on_readable(self, process: TrackedProcess) -> None:
         pidfd = process.spawned.pidfd
         self._loop.remove_reader(pidfd)  # first: an error here must not be retried at once
         try:
@@ -374,18 +348,13 @@ class ProcessDriver:
             return
         self._on_exit_status(process, _exit_status(result))
 
-    def _on_exit_status(self, process: _Process, status: ExitStatus) -> None:
+    def _on_exit_status(self, process: TrackedProcess, status: ExitStatus) -> None:
         process.limits = None
         by_itself = status.code == 0 and not process.stop_requested
         process.exit_status = replace(status, detail=self.explain_exit()) if by_itself else status
-        self._scan_remnants(process)
+        self._ended.examine(process)
 
-    def _finish(self, process: _Process, event: Exited | RemnantsGone) -> None:
-        """Report that nothing is left."""
-        self._reap(process)
-        process.report(event)
-
-    def _reap(self, process: _Process) -> None:
+    def _reap(self, process: TrackedProcess) -> None:
         """Reap the process, which frees its number."""
         process.finished = True
         del self._processes[process.instance_id]
@@ -397,128 +366,10 @@ class ProcessDriver:
             with suppress(OSError):
                 os.close(process.spawned.pidfd)
 
-    def _start_reading_output(self, process: _Process) -> None:
-        self._guard.retry_until_done(
-            f"{process.instance_id}: its output", partial(self._read_output, process)
-        )
-
-    def _read_output(self, process: _Process) -> None:
-        self._reading[process.instance_id] = process
-        path, start = process.command.output, process.spawned.output_start
-
-        def read() -> tuple[str, ...]:
-            lines = self._sink.last_lines(process.instance_id, path, start, None)
-            if process.next_output_start is not None:  # a new run may have written meanwhile
-                lines = self._sink.last_lines(
-                    process.instance_id, path, start, process.next_output_start
-                )
-            return lines
-
-        def on_lines(lines: tuple[str, ...]) -> None:
-            if self._reading.get(process.instance_id) is process:
-                del self._reading[process.instance_id]
-            process.report(LastOutput(lines))
-
-        self._output_pool.submit(
-            f"{process.instance_id}: its output", read, on_lines, lambda _: on_lines(())
-        )
-
-    # --- what a process leaves behind -----------------------------------------------------
-
-    def _scan_remnants(self, process: _Process) -> None:
-        """List what is left of the process, then report it, or stop it."""
-        # Retried until there is a result: without file descriptors, say, nothing is known.
-        name = f"{process.instance_id}: what it left behind"
-        scan = partial(self._scan, process)
-        self._scan_pool.submit(name, scan, partial(self._on_remnants, process))
-
-    def _scan(self, process: _Process) -> Remnants:
-        """Find what an ended process used, why it was killed, and what is left of it; in a thread."""
-        if not process.exit_reported:
-            process.cpu = procfs.cpu_seconds(process.spawned.pid, process.spawned.pidfd)
-            status = process.exit_status
-            ours = process.stop_requested and process.stage is StopStage.KILL
-            if status is not None and status.signal == signal.SIGKILL and not ours:
-                process.exit_status = replace(status, detail=self._kill_reason(process))
-        remnants = process.descendants.open_all()
-        if not remnants.processes:
-            self._cgroups.remove(process.instance_id)
-        return remnants
-
-    def _kill_cgroup(self, process: _Process) -> None:
+    def _kill_cgroup(self, process: TrackedProcess) -> None:
         """Kill what is in its cgroup; in a thread, which may have been busy until the next run."""
         if not process.finished:
             self._cgroups.kill(process.instance_id)
-
-    def _kill_reason(self, process: _Process) -> str:
-        """Who killed it, as far as that can be known here."""
-        peak = self.memory_peak(process.instance_id)
-        reason = self._cgroups.kill_reason(process.instance_id)
-        reason = reason or "not from the manager; perhaps out of memory"
-        return f"{reason}; {peak}" if peak else reason
-
-    def _on_remnants(self, process: _Process, scan: Remnants) -> None:
-        found = scan.processes
-        for pid, held in found.items():
-            if process.finished or process.remnants.get(pid, held.pidfd) != held.pidfd:
-                os.close(held.pidfd)  # another scan was quicker
-            else:
-                process.remnants[pid] = held.pidfd
-                self._watch_remnant(process, pid)
-        if process.finished:
-            return
-        if scan.lock_held and not process.remnants:
-            self._on_lock_held(process)
-            return
-        process.lock_held_since = None
-        if not process.exit_reported:
-            self._report_exit(process, tuple(held.description for held in found.values()))
-        elif process.remnants:
-            for pidfd in process.remnants.values():
-                request_stop(pidfd, SIGNALS[process.stage])
-        else:
-            self._finish(process, RemnantsGone())
-
-    def _watch_remnant(self, process: _Process, pid: int) -> None:
-        name = f"{process.instance_id}: process {pid}, which it left behind"
-        ended = self._guard.callback(name, partial(self._on_remnant_exit, process, pid))
-        watch = partial(self._loop.add_reader, process.remnants[pid], ended)
-        self._guard.retry_until_done(f"{name}, watching it", watch, lambda: pid in process.remnants)
-
-    def _report_exit(self, process: _Process, remnants: tuple[str, ...]) -> None:
-        assert process.exit_status is not None
-        process.exit_reported = True
-        self._start_reading_output(process)
-        if process.remnants:
-            # The controller calls `signal`, which scans again and stops them.
-            process.report(ExitedWithRemnants(process.exit_status, remnants, process.cpu))
-        else:
-            self._finish(process, Exited(process.exit_status, process.cpu))
-
-    def _on_lock_held(self, process: _Process) -> None:
-        """No process is visible, but one holds the lock.
-
-        A process that another launch has just forked has a copy of it for some milliseconds.
-        """
-        now = self._loop.time()
-        process.lock_held_since = (
-            now if process.lock_held_since is None else process.lock_held_since
-        )
-        if now - process.lock_held_since < LOCK_TIMEOUT:
-            scan = partial(self._scan_remnants, process)
-            name = f"{process.instance_id}: the next scan for the holder of its lock"
-            self._guard.retry_until_done(name, lambda: self._loop.call_later(RETRY_DELAY, scan))
-            return
-        self._reap(process)
-        if not process.exit_reported:
-            assert process.exit_status is not None
-            self._start_reading_output(process)
-            process.report(
-                ExitedWithRemnants(
-                    process.exit_status, ("an unknown process that holds its lock",), process.cpu
-                )
-            )
-        self._watch_lock(process.spec, process.command, process.report)
 
     def _watch_lock(
         self, spec: InstanceSpec, command: LaunchCommand, report: ReportObservation
@@ -527,16 +378,6 @@ class ProcessDriver:
             self._adopt(spec, command, observed_run, pidfd, report)
 
         self._unobserved.watch(spec.instance_id, report, on_holder_known)
-
-    def _on_remnant_exit(self, process: _Process, pid: int) -> None:
-        pidfd = process.remnants.pop(pid, None)
-        if pidfd is not None:
-            self._loop.remove_reader(pidfd)
-            with suppress(OSError):
-                os.close(pidfd)
-        if not process.remnants:
-            # It may have started others before it ended.
-            self._scan_remnants(process)
 
 
 def _init_launch_thread() -> None:

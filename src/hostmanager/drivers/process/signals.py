@@ -5,10 +5,18 @@ import logging
 import os
 import signal
 
+from hostmanager.core.events import StopStage
+
 log = logging.getLogger(__name__)
 
 _TO_GROUP = 1 << 2
 """`PIDFD_SIGNAL_PROCESS_GROUP` of linux/pidfd.h, Linux 6.9 and later."""
+
+SIGNALS = {
+    StopStage.INTERRUPT: signal.SIGINT,
+    StopStage.TERMINATE: signal.SIGTERM,
+    StopStage.KILL: signal.SIGKILL,
+}
 
 FIRST_LIBC_SIGNAL = 32
 
