@@ -161,4 +161,4 @@ def setup(app: web.Application) -> None:
     app.on_shutdown.append(_end_streams)
 
 
-ROUTES = [web.get("/output/{host}/{id:.+}", show_output)]
+ROUTES = [web.get("/output/{host}/{id:.+}", show_output, allow_head=False)]
