@@ -70,8 +70,9 @@ def test_agents_keep_their_pids_over_the_death_of_the_manager(site, start_manage
 
 def test_the_exit_of_an_adopted_agent_is_seen_with_its_code(site, start_manager):
     site.write(instance("a"))
-    start_manager(site).process.kill()
+    first = start_manager(site)
     wait_for(all_up(site, 1), 20, "the agent")
+    first.process.kill()
     start_manager(site)
     [pid] = leaders(site)["a"]
     os.kill(pid, signal.SIGKILL)
@@ -87,8 +88,9 @@ def test_the_exit_of_an_adopted_agent_is_seen_with_its_code(site, start_manager)
 
 def test_an_adopted_agent_can_be_stopped(site, start_manager):
     site.write(instance("a"), instance("b", "--behave", "stubborn"))
-    start_manager(site).process.kill()
+    first = start_manager(site)
     wait_for(all_up(site, 2), 20, "the agents")
+    first.process.kill()
     manager = start_manager(site, "--stop-timeout", "1")
     client(site).update(requests=[["all", "down"]])
     wait_for(lambda: not leaders(site), 10, "both gone")
@@ -113,8 +115,9 @@ def test_killed_at_any_moment_of_its_start_nothing_is_doubled_or_lost(site, star
 
 def test_an_agent_that_left_the_site_config_meanwhile_is_ended(site, start_manager):
     site.write(instance("a"), instance("b"))
-    start_manager(site).process.kill()
+    first = start_manager(site)
     wait_for(all_up(site, 2), 20, "the agents")
+    first.process.kill()
     site.write(instance("a"))
     start_manager(site)
     wait_for(lambda: set(leaders(site)) == {"a"}, 10, "b ended")
@@ -238,8 +241,9 @@ def test_garbage_in_the_saved_targets_is_set_aside_and_reported(site, start_mana
 
 def test_an_agent_whose_entry_is_broken_at_a_restart_goes_on(site, start_manager):
     site.write(instance("a"), instance("b"))
-    start_manager(site).process.kill()
+    first = start_manager(site)
     wait_for(all_up(site, 2), 20, "a and b")
+    first.process.kill()
     before = leaders(site)
     site.write(instance("a"), instance("b", manage="yess"))
     start_manager(site)

@@ -29,7 +29,7 @@ class Found:
     Attributes:
         pid: Its process id.
         ppid: Its parent's.
-        kind: ``manager``, ``agent``, ``grandchild``, ``log daemon`` or ``other``.
+        kind: ``manager``, ``agent``, ``grandchild``, ``log daemon``, ``fork server`` or ``other``.
         instance_id: For agents.
         title: Its command line.
     """
@@ -112,6 +112,8 @@ def _kind(argv: list[str], site: Site) -> tuple[str, str]:
         return "grandchild", argv[-1]
     elif _module(argv) == "hostmanager.logd":
         return "log daemon", ""
+    elif any(word.endswith("warm/fork_server.py") for word in argv):
+        return "fork server", ""
     if instance_id == site.manager_id:
         return "manager", instance_id
     return ("agent", instance_id) if instance_id else ("other", "")

@@ -20,7 +20,7 @@ def is_forked(pid: int) -> bool:
 
 
 def fork_servers(site: Site) -> list[int]:
-    return [each.pid for each in processes(site) if "warm/fork_server.py" in each.title]
+    return [each.pid for each in processes(site) if each.kind == "fork server"]
 
 
 def running(site: Site, *names: str) -> dict[str, int]:
