@@ -63,7 +63,7 @@ FIRST_ANSWER = 1.5
 LOOK_INTERVAL = 0.2
 """Seconds between two looks at a job that somebody watches."""
 
-KEEP_ALIVE = 5.0
+QUIET_INTERVAL = 5.0
 """Seconds without a change after which a browser hears that the server is there."""
 
 RESULT_TIMEOUT = 30.0
@@ -256,7 +256,7 @@ async def send_progress(request: web.Request) -> web.StreamResponse:
         if job.version != version:
             version, sent_at = job.version, time.monotonic()
             await response.write(_event(request, job, is_over=is_over))
-        elif time.monotonic() - sent_at > KEEP_ALIVE:
+        elif time.monotonic() - sent_at > QUIET_INTERVAL:
             sent_at = time.monotonic()
             await response.write(b":\n\n")
         if is_over:
