@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from types import SimpleNamespace
 
 import pytest
 import requests
@@ -32,10 +31,9 @@ SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("site")
-    file = directory / "site.yaml"
+    file = tmp_path_factory.mktemp("site") / "site.yaml"
     file.write_text(SITE.format(port=free_port()))
-    return SimpleNamespace(directory=directory, args=["--site-file", str(file)])
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +194,7 @@ def test_what_only_shows_takes_no_form_and_what_is_taken_is_named(site):
         page = requests.get(f"{server.url}/", headers={"Host": "control.example.org"})
         assert page.status_code == 200
         assert 'type="checkbox"' not in page.text
-        command = [HOSTMANAGER, "web", *site.args, "--listen", str(server.port)]
+        command = [HOSTMANAGER, "web", "--site-file", str(site), "--listen", str(server.port)]
         ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
         assert ended.returncode == 2
         assert ended.stderr == (
