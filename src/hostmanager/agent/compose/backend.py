@@ -15,11 +15,10 @@ from hostmanager.agent.compose.catalog import (
     ServiceCatalog,
     build_catalog,
     describe_running_elsewhere,
-    find_orphans,
-    orphan_view,
     running_elsewhere,
 )
 from hostmanager.agent.compose.image_pull import IGNORE_ORPHANS_ENV, ImagePull, compose_command
+from hostmanager.agent.compose.orphan_containers import OrphanContainers
 from hostmanager.agent.compose.protocol import (
     AddMessage,
     ComposeBackend,
@@ -48,9 +47,6 @@ LOAD_TIMEOUT = 3.0
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that the end waits for what is running; compose commands are killed for certain."""
-
-ORPHAN_GRACE = 60.0
-"""Seconds that an orphan may take to stop; the engine uses the grace period of its file."""
 
 LISTENER_TIMEOUT = 2.0
 """Seconds to find the container that runs the router: looking up host names may take long."""
@@ -102,7 +98,7 @@ class EngineComposeBackend(ComposeBackend):
         self.file_watcher.find_running_project = self._find_running_project
         self._image_pull = ImagePull(self.file_watcher, self.watcher, cwd)
         self.services = ServiceCatalog(prefix, self.paths, is_loaded=False)
-        self._files: tuple[ComposeFile, ...] = ()  # what `services` was made of
+        self._orphans = OrphanContainers(self.watcher, cwd)
 
     def start(self) -> None:
         """Start watching files and engine; returns at once."""
@@ -144,7 +140,7 @@ class EngineComposeBackend(ComposeBackend):
         # still watched: its containers run on.
         self._projects |= services.projects
         await self.watcher.follow(self._projects)
-        self.services, self._files = services, files
+        self.services, self._orphans.files = services, files
         for path, (ok, _, text) in self.status().items():
             reported = (ok, self.warnings().get(path, "") if ok else text)
             if self._reported_status.get(path, (True, "")) != reported:
@@ -292,30 +288,21 @@ class EngineComposeBackend(ComposeBackend):
 
     def orphans(self) -> dict[str, Any]:
         """Show the orphans (contract, section 5)."""
-        orphans = self._orphans().items()
-        return {i: orphan_view(container, path) for i, (container, path) in orphans}
-
-    def _orphans(self) -> dict[str, tuple[Container, str]]:
-        files = self._files
-        absolute_paths = {file.path: os.path.normpath(self._cwd / file.path) for file in files}
-        return find_orphans(self.watcher.containers.values(), files, absolute_paths)
+        return self._orphans.view()
 
     def orphan_of(self, instance_id: str) -> str | None:
         """The container of an instance's service that is in no file any more; None without one."""
-        service = f"{self.prefix}{instance_id}"
-        orphans = (container for container, _ in self._orphans().values())
-        return next((c.name for c in orphans if c.service == service), None)
+        containers = self._orphans.of_service(f"{self.prefix}{instance_id}")
+        return containers[0].name if containers else None
 
     def end_orphan_of(self, instance_id: str) -> None:
         """Stop and remove the containers of `orphan_of`; what fails becomes a message."""
-        service = f"{self.prefix}{instance_id}"
-        for container, _ in self._orphans().values():
-            if container.service == service:
-                work = self._end_orphan(instance_id, container)
-                self.watcher.guard.task(f"{instance_id}: ending its orphan", work)
+        for container in self._orphans.of_service(f"{self.prefix}{instance_id}"):
+            work = self._end_orphan(instance_id, container)
+            self.watcher.guard.task(f"{instance_id}: ending its orphan", work)
 
     async def _end_orphan(self, instance_id: str, container: Container) -> None:
-        ok, text = await self._cancel_on_close(self._remove(container, lambda _: None))
+        ok, text = await self._cancel_on_close(self._orphans.remove(container, lambda _: None))
         self._emit_message(instance_id, f"its orphan was removed: {text}." if ok else text)
 
     def new_tags(self, records: Mapping[str, InstanceRecord]) -> dict[str, str]:
@@ -366,35 +353,7 @@ class EngineComposeBackend(ComposeBackend):
 
     async def remove_orphans(self, add_message: AddMessage) -> TaskOutcome:
         """Stop and remove all orphans."""
-        return await self._cancel_on_close(self._remove_orphans(add_message))
-
-    async def _remove_orphans(self, add_message: AddMessage) -> TaskOutcome:
-        if not self.watcher.synced or self.watcher.engine is None:
-            return False, f"Nothing was removed: {self.watcher.error}"
-        orphans = self._orphans()
-        if not orphans:
-            return True, "There are no orphans."
-        results = await asyncio.gather(
-            *(self._remove(container, add_message) for container, _ in orphans.values())
-        )
-        removed = [text for ok, text in results if ok]
-        failed = [text for ok, text in results if not ok]
-        parts = [f"Removed: {', '.join(removed)}."] if removed else []
-        return not failed, " ".join([*parts, *failed])
-
-    async def _remove(self, container: Container, add_message: AddMessage) -> TaskOutcome:
-        name = f"{container.service} (container {container.name})"
-        engine = self.watcher.engine
-        try:
-            if engine is None:
-                raise EngineError(str(self.watcher.error))
-            add_message(f"Orphan {name}: stopping it.")
-            await engine.stop(container.id, ORPHAN_GRACE)
-            await engine.remove(container.id)
-        except EngineError as error:
-            self.watcher.check_connection(error)
-            return False, f"{name} could not be removed: {error}"
-        return True, name
+        return await self._cancel_on_close(self._orphans.remove_all(add_message))
 
     async def pull(self, add_message: AddMessage) -> TaskOutcome:
         """Pull the images of all files; a failed one does not keep others from being pulled."""
