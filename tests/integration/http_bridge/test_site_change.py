@@ -4,11 +4,13 @@ import argparse
 
 import pytest
 from tests.support.http_bridge import child, session
+from tests.support.waiting import wait_for
 
 from hostmanager.client.change.plan import Selection
 from hostmanager.client.change.site_change import prepare_change
 from hostmanager.client.errors import ClientError
 from hostmanager.client.site_model import read_site
+from hostmanager.web.jobs import Jobs, JobState
 
 ORPHAN = {"compose_file": "/etc/c.yaml", "service": "ocs-old", "running_image": "old:1"}
 FILES = {"[SCF]": [True, 1.0, "fine"], "/etc/c.yaml": [True, 1.0, "fine"]}
@@ -151,3 +153,26 @@ def test_agents_of_a_silent_host_are_refused_and_the_others_changed(bridge, prep
     }
     with pytest.raises(ClientError, match="Name at least one agent"):
         prepare("down")
+
+
+def test_what_was_only_stopped_to_be_restarted_is_started_when_the_server_ends(bridge, prepare):
+    """Of a manager without an operation `restart`, the server is the one who remembers."""
+    requested = []
+
+    def update(_who, given):
+        requested.extend(given["requests"])
+        ending = child("a", target_state=given["requests"][0][1], next_action="wait_dead")
+        bridge.sessions["hm-daq1"]["manager"] = session(ending)
+        return True, "", {}
+
+    bridge.tasks["update"] = update
+    change = prepare("restart", pattern=["a"])
+    jobs = Jobs()
+    job = jobs.submit(change, change.start(), who="ann", reason="", owner="")
+    wait_for(lambda: requested == [["a", "down"]], 30, "the request")
+    assert job.answered.wait(30)
+    jobs.close(30)
+    assert requested == [["a", "down"], ["a", "up"]]
+    assert job.state is JobState.CANCELLED
+    assert "It will be started when it has ended." in job.rows[0].text
+    assert job.notices[1:] == ["Still stopping: a; it will be started afterwards."]

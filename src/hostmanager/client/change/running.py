@@ -78,6 +78,7 @@ class AgentsChange:
     def __init__(self, executor: PlanExecutor) -> None:
         self._executor = executor
         self._is_over = self._is_cancelled = False
+        self._only_stopped: list[AgentProgress] = []
 
     @property
     def needs_password(self) -> str:
@@ -97,6 +98,7 @@ class AgentsChange:
     def cancel(self) -> None:
         """Wait no longer; what was only stopped so far is requested to start now."""
         self._is_cancelled = True
+        self._only_stopped = self._executor.stopped_not_started()
         self._executor.cancel()
 
     def rows(self) -> list[ProgressRow]:
@@ -124,7 +126,8 @@ class AgentsChange:
         if executor.hosts_without_reason:
             texts.append(lost_reason_text(executor.hosts_without_reason))
         if self._is_over and self._is_cancelled:
-            texts.append(interrupted_text(executor.progress, [], []))
+            started = [agent for agent in self._only_stopped if agent.is_pending]
+            texts.append(interrupted_text(executor.progress, started, []))
         return texts
 
 
