@@ -67,11 +67,16 @@ class AgentReader:
             known_host(request, name),
         )
         silent = ""
-        if host.host.manager is None or not status.is_managed:
+        if not _is_kept(host, status):
             silent = "No manager controls it, so none keeps its output and its history."
         elif host.error is not None:
             silent = f"Its manager gives no answer: {host.error}."
         return cls(request, status, host, float(request.app[ARGS].answer_time), silent)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a manager keeps its output and its history, whether it answers now or not."""
+        return _is_kept(self.host, self.status)
 
     @property
     def manager(self) -> ManagerClient:
@@ -124,3 +129,7 @@ class AgentReader:
         """
         feeds = self.request.app[FEEDS]
         return feeds.get((self.manager, self.status.instance_id), lambda: self.source, self.limit)
+
+
+def _is_kept(host: HostStatus, agent: AgentStatus) -> bool:
+    return host.host.manager is not None and agent.is_managed

@@ -97,13 +97,31 @@ def test_without_scripts_all_is_there_but_what_comes(page_of_site, pages):
     assert page.locator("#history tbody tr").count() > 0
 
 
+def test_a_manager_that_comes_back_brings_its_output_without_a_click(
+    page_of_site, web_site, browser_page
+):
+    page = browser_page
+    web_site.managers["daq2"].stop()
+    page.goto(f"{page_of_site.url}/agent/daq2/pump")
+    expect(page.locator("#state.old")).to_be_visible(timeout=MILLISECONDS)
+    page.reload()
+    expect(page.locator("#output-state")).to_contain_text("no answer", timeout=MILLISECONDS)
+
+    web_site.start_managers("daq2")
+
+    expect(page.locator("#output-state")).to_contain_text("Live.", timeout=MILLISECONDS)
+    expect(page.locator(".log .line", has_text="Args:").last).to_be_visible(timeout=MILLISECONDS)
+    expect(page.locator("#history tbody tr").first).to_be_visible(timeout=MILLISECONDS)
+    expect(page.locator("#output-notes p")).to_have_count(0)
+
+
 def test_a_server_that_ends_and_returns_is_noticed_and_nothing_is_shown_as_fresh(web_site, pages):
     pages.allow("ERR_")
     page = pages.new_page()
     with WebServer(web_site.site) as server:
         page.goto(f"{server.url}/output/daq1/acu")
         expect(page.locator("#output-state")).to_have_text("Live.", timeout=MILLISECONDS)
-    expect(page.locator("#output-state")).to_contain_text("No connection", timeout=MILLISECONDS)
+    expect(page.locator("#output-state")).to_contain_text("tried again", timeout=MILLISECONDS)
     expect(page.locator(".log.old")).to_have_count(1)
 
     with WebServer(web_site.site, port=server.port):

@@ -112,6 +112,9 @@ def test_a_host_without_an_answer_is_named_and_its_agents_are_greyed(server):
     assert "sev-unknown" in text
     assert "The manager of daq2 does not answer" in text
     assert "is not at the router" in text_of(get(server, "/output/daq2/pump"))
+    stream = get(server, "/output/daq2/pump?as=stream")
+    assert "is not at the router" in stream.text
+    assert stream.text.startswith("id: \ndata: {")
 
 
 def test_output_is_searched_and_kept_as_a_file(server):

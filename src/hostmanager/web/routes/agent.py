@@ -54,7 +54,7 @@ async def show_agent(request: web.Request) -> web.Response:
         "agent.html",
         agent=agent,
         host=reader.host,
-        silent=reader.silent,
+        is_kept=reader.is_kept,
         age=age,
         now=now,
         facts=agent_view.facts(agent, now),

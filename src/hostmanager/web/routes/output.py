@@ -14,7 +14,7 @@ from hostmanager.client.errors import ManagerError
 from hostmanager.client.log_filter import LEVELS, LogLine
 from hostmanager.web.agent_reader import FEEDS, LATE, PAGE_TIME, READS, AgentReader
 from hostmanager.web.errors import PageError
-from hostmanager.web.output_feed import OutputFeeds
+from hostmanager.web.output_feed import Batch, OutputFeeds
 from hostmanager.web.output_view import (
     MAX_DOWNLOAD_LINES,
     LiveSelection,
@@ -41,16 +41,16 @@ class ShownOutput:
 
     Attributes:
         lines: As `line_data` gives them.
-        position: Where the live part begins; empty: nothing comes.
+        position: Where the live part begins; empty: with all that there is; None: nothing comes.
         notes: What is not shown, and why.
     """
 
     lines: Sequence[Mapping[str, str]] = ()
-    position: str = ""
+    position: str | None = None
     notes: Sequence[str] = ()
 
 
-def _shown(lines: Sequence[LogLine], position: str, notes: Sequence[str]) -> ShownOutput:
+def _shown(lines: Sequence[LogLine], position: str | None, notes: Sequence[str]) -> ShownOutput:
     now = time.time()
     return ShownOutput([line_data(line, now) for line in lines], position, notes)
 
@@ -62,9 +62,9 @@ async def live_output(reader: AgentReader) -> ShownOutput:
         async with asyncio.timeout(PAGE_TIME):
             kept = await feed.all()
     except TimeoutError:
-        return ShownOutput(position=feed.since("").position, notes=[LATE])
+        return ShownOutput(position="", notes=[LATE])
     except (ManagerError, PageError) as error:
-        return ShownOutput(notes=[str(error)])
+        return ShownOutput(position="" if reader.is_kept else None, notes=[str(error)])
     lines = list(kept.lines)[-AGENT_LINES:]
     return _shown(lines, kept.position, [kept.error] if kept.error else [])
 
@@ -82,7 +82,8 @@ async def _page(reader: AgentReader) -> web.StreamResponse:
     try:
         output = await _selected(reader, query)
     except ManagerError as error:
-        output = ShownOutput(notes=[str(error)])
+        comes = reader.is_kept and query.is_live
+        output = ShownOutput(position="" if comes else None, notes=[str(error)])
     return render(
         reader.request,
         "output.html",
@@ -96,7 +97,7 @@ async def _page(reader: AgentReader) -> web.StreamResponse:
 async def _selected(reader: AgentReader, query: OutputQuery) -> ShownOutput:
     if not query.is_live:
         view = await asyncio.to_thread(read_selected, query, reader.source, reader.limit)
-        return _shown(view.lines, "", view.notes)
+        return _shown(view.lines, None, view.notes)
     kept = await reader.feed.all()
     view = await asyncio.to_thread(search, query, kept.lines, reader.source, reader.limit)
     return _shown(view.lines, kept.position, [*view.notes, *filter(None, [kept.error])])
@@ -104,18 +105,33 @@ async def _selected(reader: AgentReader, query: OutputQuery) -> ShownOutput:
 
 async def _stream(reader: AgentReader) -> web.StreamResponse:
     """What is new, as server-sent events; each names the position behind it."""
-    request, feed = reader.request, reader.feed
-    query = OutputQuery.of(request.query)
+    request, query = reader.request, OutputQuery.of(reader.request.query)
     position = request.headers.get("Last-Event-ID") or request.query.get("from", "")
-    await feed.all()  # a new feed has nothing before its first answer
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    try:
+        feed = reader.feed
+        await feed.all()  # a new feed has nothing before its first answer
+    except ManagerError as error:  # the browser asks again after a while
+        return await _end(reader, response, Batch((), position, False, str(error)))
     await response.prepare(request)
     selection = LiveSelection(query, feed.before(position))
     with suppress(ConnectionError):  # the browser is gone
         async for batch in feed.follow(position, STREAM_PAUSE):
-            data = json.dumps(selection.data(batch, time.time()))
-            await response.write(f"id: {batch.position}\ndata: {data}\n\n".encode())
+            await response.write(_event(batch, selection))
     return response
+
+
+async def _end(
+    reader: AgentReader, response: web.StreamResponse, batch: Batch
+) -> web.StreamResponse:
+    await response.prepare(reader.request)
+    await response.write(_event(batch, LiveSelection(OutputQuery(), ())))
+    return response
+
+
+def _event(batch: Batch, selection: LiveSelection) -> bytes:
+    data = json.dumps(selection.data(batch, time.time()))
+    return f"id: {batch.position}\ndata: {data}\n\n".encode()
 
 
 async def _text(reader: AgentReader) -> web.StreamResponse:

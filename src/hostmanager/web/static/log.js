@@ -25,7 +25,8 @@ function add(log, data) {
 function follow(log) {
   const state = document.getElementById("output-state");
   const address = new URL(log.dataset.stream, location.href);
-  let source = null, heard = performance.now(), retry = 0, missing = false;
+  let source = null, heard = performance.now(), retry = 0, missing = false, problem = "";
+  let isEmpty = !address.searchParams.get("from"); // nobody answered when the page was made
 
   function say(text, isOld) {
     if (state.textContent !== text) state.textContent = text;
@@ -47,12 +48,15 @@ function follow(log) {
       address.searchParams.set("from", event.lastEventId);
       const data = JSON.parse(event.data);
       missing ||= data.missing;
+      problem = data.error;
+      if (isEmpty && !problem) document.getElementById("output-notes").replaceChildren();
+      isEmpty &&= Boolean(problem);
       add(log, data);
-      say(data.error || (missing ? "Live. Older lines are there when the page is loaded again." : "Live."), Boolean(data.error));
+      say(problem || (missing ? "Live. Older lines are there when the page is loaded again." : "Live."), Boolean(problem));
     });
     source.addEventListener("error", () => {
       close();
-      say("No connection to the page's server: lines are missing here. It is tried again.", true);
+      say(problem || "New lines cannot be had now; it is tried again.", true);
       retry = setTimeout(open, RETRY_AFTER);
     });
   }
