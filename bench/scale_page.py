@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tests.support.browser import started_browser
@@ -138,10 +137,14 @@ def painted(browser: "Browser", url: str, count: int = 5) -> list[Figures]:
 
 
 def measure_page(
-    site: SimulatedSite, server: WebServer, killer: Killer, options: argparse.Namespace
-) -> Figures:
-    """Measure all that needs the page."""
-    figures: Figures = {"load": {}}
+    site: SimulatedSite,
+    server: WebServer,
+    killer: Killer,
+    options: argparse.Namespace,
+    figures: Figures,
+) -> None:
+    """Measure all that needs the page, into `figures`."""
+    figures["load"] = {}
     url = server.url + "/"
     for count in options.browsers:
         with ExitStack() as stack:
@@ -163,7 +166,6 @@ def measure_page(
                 time.sleep(PAUSE)
                 host, name = killer.next()
                 figures["page_shown"].append(death_on_page(page, host, name, killer.kill))
-    return figures
 
 
 def main() -> None:
@@ -179,13 +181,12 @@ def main() -> None:
         figures["idle"] = idle(site, options.seconds)
         say("deaths, known to who follows")
         figures["live_known"] = known(site_file, killer, options.deaths)
-        directory = site.directory / "web"
-        directory.mkdir()
-        of_site = SimpleNamespace(args=["--site-file", str(site_file)], directory=directory)
-        with WebServer(of_site) as server:
-            figures |= measure_page(site, server, killer, options)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+        try:
+            with WebServer(site_file) as server:
+                measure_page(site, server, killer, options, figures)
+        finally:  # what is known is kept, come what may
+            if options.json:
+                options.json.write_text(json.dumps(figures, indent=1))
     show(figures)
 
 
