@@ -4,7 +4,7 @@ import argparse
 
 from hostmanager.alerts.findings import observe
 from hostmanager.alerts.model import SiteObservation
-from hostmanager.client.site_sessions import ROUTER, SiteSessions
+from hostmanager.client.site_sessions import ROUTER_PROBE, SiteSessions
 
 LOOK_INTERVAL = 5.0
 """Seconds between two looks at the site."""
@@ -27,6 +27,6 @@ class SiteWatch(SiteSessions):
         self.follow_site_config()
         if self.router is None:
             everything = frozenset(self.site.hosts)
-            return SiteObservation((), everything, everything | {ROUTER})
+            return SiteObservation((), everything, everything | {ROUTER_PROBE})
         sessions = {host: self.latest(host) for host in self.site.hosts}
         return observe(self.site, sessions, self.router_error)

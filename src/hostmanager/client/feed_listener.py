@@ -50,9 +50,9 @@ SILENT_AFTER = 3.0
 MAX_HEARD = 100_000
 """Agents that are remembered."""
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_HEARD_BYTES = 16 * 1024 * 1024
 
-WEBSOCKET_OPTIONS = {
+LISTENER_OPTIONS = {
     # A router that was frozen or unplugged is noticed within 15 s.
     "autoPingInterval": 10.0,
     "autoPingTimeout": 5.0,
@@ -61,8 +61,8 @@ WEBSOCKET_OPTIONS = {
     "closeHandshakeTimeout": 0.5,
     "failByDrop": True,
     "tcpNoDelay": True,
-    "maxFramePayloadSize": MAX_FRAME_BYTES,
-    "maxMessagePayloadSize": MAX_FRAME_BYTES,
+    "maxFramePayloadSize": MAX_HEARD_BYTES,
+    "maxMessagePayloadSize": MAX_HEARD_BYTES,
 }
 
 
@@ -174,7 +174,7 @@ class FeedListener:
             serializers=[MsgPackSerializer(), JsonSerializer()],
             loop=loop,
         )
-        factory.setProtocolOptions(**WEBSOCKET_OPTIONS)
+        factory.setProtocolOptions(**LISTENER_OPTIONS)
         async with asyncio.timeout(JOIN_TIMEOUT):
             _, protocol = await loop.create_connection(
                 factory, host, port, ssl=_tls_context() if secure else None

@@ -25,7 +25,7 @@ ROUNDED = frozenset({"next_attempt_at", "started_at"})
 
 
 @dataclass(frozen=True, slots=True)
-class UnmanagedAgent:
+class HeardAgent:
     """An agent that beats at the router, but belongs to no manager.
 
     Attributes:
@@ -84,7 +84,7 @@ class HostBoard:
             return set(self._changed_in)
         return {host for host, changed in self._changed_in.items() if changed > version}
 
-    def unmanaged(self, heard: Mapping[str, str]) -> list[UnmanagedAgent]:
+    def unmanaged(self, heard: Mapping[str, str]) -> list[HeardAgent]:
         """Those that no manager controls, or is to.
 
         Args:
@@ -98,7 +98,7 @@ class HostBoard:
             ):
                 managed.add(agent.instance_id)
         return [
-            UnmanagedAgent(name, heard[name], hosts.get(name, ""))
+            HeardAgent(name, heard[name], hosts.get(name, ""))
             for name in sorted(heard.keys() - managed)
         ]
 

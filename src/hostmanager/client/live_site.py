@@ -13,9 +13,9 @@ from contextlib import suppress
 
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.feed_listener import FeedListener
-from hostmanager.client.host_board import HostBoard, UnmanagedAgent
+from hostmanager.client.host_board import HeardAgent, HostBoard
 from hostmanager.client.site_model import Site
-from hostmanager.client.site_sessions import ROUTER, SiteSessions, keep_connections_alive
+from hostmanager.client.site_sessions import ROUTER_PROBE, SiteSessions, keep_connections_alive
 from hostmanager.client.status.model import HostStatus
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class LiveSite:
         self._answered: set[str] = set()
         self._judged_at: dict[str, float] = {}
         self._heard: Mapping[str, str] = {}
-        self._unmanaged: list[UnmanagedAgent] = []
+        self._unmanaged: list[HeardAgent] = []
         self._updated = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -103,7 +103,7 @@ class LiveSite:
         """Seconds since the answer that is shown was asked for; infinite: there was none yet."""
         return self._board.age(host, time.monotonic())
 
-    def unmanaged(self) -> Sequence[UnmanagedAgent]:
+    def unmanaged(self) -> Sequence[HeardAgent]:
         """The agents that beat, but belong to no manager; as of the last minute."""
         return self._unmanaged
 
@@ -149,7 +149,7 @@ class LiveSite:
         now = time.monotonic()
         answers = {
             host: (answer, now - self._sessions.age(host))
-            for host in answered - {ROUTER}
+            for host in answered - {ROUTER_PROBE}
             if (answer := self._sessions.latest(host)) is not None
         }
         self._judged_at |= dict.fromkeys(answers, now)
@@ -180,7 +180,7 @@ class LiveSite:
             self._board.version += 1
 
     def _ask_all(self) -> None:
-        for host in (ROUTER, *self.site.managers):
+        for host in (ROUTER_PROBE, *self.site.managers):
             self._sessions.ask(host)
 
     def _listen(self) -> None:
@@ -195,7 +195,7 @@ class LiveSite:
 
     def feed_lost(self) -> None:
         """The connection to the router is gone; perhaps the router is."""
-        self._sessions.ask(ROUTER)
+        self._sessions.ask(ROUTER_PROBE)
 
     def manager_changed(self, host: str) -> None:
         """A manager has something new, comes or goes."""

@@ -16,7 +16,7 @@ from hostmanager.client.site_model import Site, read_site
 
 log = logging.getLogger(__name__)
 
-ROUTER = ""
+ROUTER_PROBE = ""
 """Stands for the router among the hosts that are polled."""
 
 
@@ -36,7 +36,7 @@ class SiteSessions:
         probe_id: An instance-id that the router is asked for: that it answers at all, were it
             "no such agent", is its sign of life.
         interval: Seconds from one question to a manager to the next.
-        on_answer: Gets the host of each answer (`ROUTER`: the router's), in a thread.
+        on_answer: Gets the host of each answer (`ROUTER_PROBE`: the router's), in a thread.
 
     Attributes:
         site: The site config as it was read last.
@@ -74,14 +74,14 @@ class SiteSessions:
 
     def _poll(self, site: Site) -> SessionPoller:
         clients = make_clients(site, self._args, site.hosts)
-        probe = ManagerClient(site, ROUTER, self._probe_id, None)
-        managers = {**clients, ROUTER: probe}
+        probe = ManagerClient(site, ROUTER_PROBE, self._probe_id, None)
+        managers = {**clients, ROUTER_PROBE: probe}
         return SessionPoller(managers, self._interval, self._args.answer_time, self._on_answer)
 
     @property
     def router(self) -> SessionOrError | None:
         """What the router answered last; None: it has had no time to."""
-        return self._poller.latest(ROUTER)
+        return self._poller.latest(ROUTER_PROBE)
 
     @property
     def router_error(self) -> ManagerError | None:

@@ -11,7 +11,7 @@ import pytest
 
 from hostmanager.cli.main import command_parser
 from hostmanager.client import feed_listener
-from hostmanager.client.host_board import UnmanagedAgent
+from hostmanager.client.host_board import HeardAgent
 from hostmanager.client.live_site import LiveSite
 from hostmanager.client.poller import THREAD_NAME
 from hostmanager.client.status.model import StatusSeverity
@@ -122,7 +122,7 @@ async def agents_of_nobody_are_named(watcher):
         beating = asyncio.create_task(beat())
         await watcher.until(watcher.live.unmanaged)
         beating.cancel()
-    assert watcher.live.unmanaged() == [UnmanagedAgent("lonely", "LonelyAgent")]
+    assert watcher.live.unmanaged() == [HeardAgent("lonely", "LonelyAgent")]
     await watcher.until(lambda: not watcher.live.unmanaged())
 
 

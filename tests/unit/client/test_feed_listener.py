@@ -51,7 +51,7 @@ def test_what_is_heard_is_bounded(listener, monkeypatch):
     for number in range(5):
         beat(listener, heard, topic=f"obs.a{number}.feeds.heartbeat")
     assert len(heard) == 2
-    assert module.WEBSOCKET_OPTIONS["maxMessagePayloadSize"] == module.MAX_FRAME_BYTES
+    assert module.LISTENER_OPTIONS["maxMessagePayloadSize"] == module.MAX_HEARD_BYTES
 
 
 def test_whatever_a_feed_says_its_manager_is_asked(listener, changed):

@@ -6,7 +6,7 @@ import pytest
 from tests.support.http_bridge import child, session
 
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.host_board import MEASURED_INTERVAL, HostBoard, UnmanagedAgent
+from hostmanager.client.host_board import MEASURED_INTERVAL, HeardAgent, HostBoard
 from hostmanager.client.site_model import Site, SiteEntry, SiteHost
 from hostmanager.client.status.model import StatusSeverity
 from hostmanager.core.model import InstanceSpec
@@ -112,6 +112,6 @@ def test_who_beats_and_belongs_to_no_manager_is_named_with_the_host_of_its_entry
     board.update({"daq2": (ABSENT, 3.0)}, 3.0)
     heard = dict.fromkeys(("a", "b", "c", "hm-daq1", "registry"), "Some")
     assert board.unmanaged(heard) == [
-        UnmanagedAgent("c", "Some", "daq3"),
-        UnmanagedAgent("registry", "Some"),
+        HeardAgent("c", "Some", "daq3"),
+        HeardAgent("registry", "Some"),
     ]

@@ -3,7 +3,7 @@
 import json
 from types import SimpleNamespace
 
-from hostmanager.client.host_board import UnmanagedAgent
+from hostmanager.client.host_board import HeardAgent
 from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity
 from hostmanager.web.pages import TEMPLATES
@@ -32,7 +32,7 @@ class Live:
         return float("inf") if host == "daq 2" else 1.25
 
     def unmanaged(self):
-        return [UnmanagedAgent("lone<ly>", "Old", "daq1")]
+        return [HeardAgent("lone<ly>", "Old", "daq1")]
 
     def change(self, host, severity):
         self.version += 1
