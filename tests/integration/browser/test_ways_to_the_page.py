@@ -37,6 +37,11 @@ def test_behind_a_proxy_everything_stays_under_the_prefix(port_of_proxy, browser
     assert page.url == home + "agent/daq1/det%2F1"
     links = page.locator("a[href^='/']").evaluate_all("all => all.map(link => link.pathname)")
     assert [path for path in links if not path.startswith("/hm/")] == []
+    page.goto(home + "change?action=restart&host=daq1&id=det/1")
+    page.get_by_role("button", name="Restart det/1 on daq1").click()
+    page.get_by_role("heading", name="Restart det/1 on daq1: done").wait_for(timeout=SOON)
+    page.goto(home + "history?host=daq1&id=det/1")
+    page.get_by_text("alice (web)").first.wait_for(timeout=SOON)
     assert [url for url in asked if not url.startswith(home)] == []
 
 
