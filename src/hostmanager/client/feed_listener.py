@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from autobahn.asyncio.wamp import ApplicationSession
 from autobahn.asyncio.websocket import WampWebSocketClientFactory
+from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig, SubscribeOptions
 from autobahn.websocket.util import parse_url
@@ -134,7 +135,7 @@ class FeedListener:
         failure = tls_failure(error)
         if failure is not None:
             text = f"{failure.text}. {failure.remedy}"
-        elif isinstance(error, OSError | TimeoutError):
+        elif isinstance(error, OSError | TimeoutError) or _is_lost(error):
             return
         else:
             text = str(error)
@@ -183,10 +184,14 @@ class FeedListener:
 
     async def _follow_managers(self, session: Any) -> None:
         self._pulses = {host: _ManagerPulse() for host in self._managers}
+        subscribing = []
         for host, manager in self._managers.items():
             address = f"{self._root}.{manager}.feeds"
-            await session.subscribe(self._on_feed(host), f"{address}.agents")
-            await session.subscribe(self._on_pulse(host), f"{address}.heartbeat")
+            subscribing += [
+                session.subscribe(self._on_feed(host), f"{address}.agents"),
+                session.subscribe(self._on_pulse(host), f"{address}.heartbeat"),
+            ]
+        await asyncio.gather(*subscribing)
 
     async def _stay(self, session: Any, protocol: Any) -> None:
         windows = asyncio.create_task(self._listen_to_all(session))
@@ -267,6 +272,12 @@ def _refuse(joined: "asyncio.Future[bool]", details: Any) -> None:
 
 class ConnectionRefusedByRouterError(Exception):
     """The router answers, and lets nobody in: no such realm, say."""
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the connection was lost while the router was asked for something."""
+    lost = (ApplicationError.CLOSE_REALM, "wamp.close.transport_lost")
+    return isinstance(error, TransportLost) or getattr(error, "error", "") in lost
 
 
 def _agent_class(message: tuple[Any, ...]) -> str:

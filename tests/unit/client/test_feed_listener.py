@@ -4,6 +4,7 @@ import ssl
 from types import SimpleNamespace
 
 import pytest
+from autobahn.wamp.exception import ApplicationError
 
 from hostmanager.client import feed_listener as module
 from hostmanager.client.feed_listener import FeedListener
@@ -72,7 +73,8 @@ def test_the_first_heartbeat_after_a_silence_is_news_and_further_ones_are_not(li
 def test_why_nothing_can_be_heard_is_said_once(listener, caplog):
     certificate = ssl.SSLCertVerificationError(1, "certificate verify failed")
     certificate.verify_message, certificate.verify_code = "certificate has expired", 10
-    for error in (ConnectionRefusedError(), certificate, certificate, TimeoutError()):
+    lost = ApplicationError("wamp.close.transport_lost")
+    for error in (ConnectionRefusedError(), certificate, certificate, TimeoutError(), lost):
         listener._report(error)
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
     assert (
