@@ -17,7 +17,7 @@ from hostmanager.client.manager_client import (
 from hostmanager.client.manager_time import by_manager_clock
 from hostmanager.client.status.selection import is_pattern, matches
 
-KINDS = (
+ENTRY_KINDS = (
     *("manager", "request", "result", "reload", "launch", "exit", "state", "output"),
     *("health", "router", "journal"),
 )

@@ -17,7 +17,7 @@ from typing import Any
 
 from hostmanager.journal.store import Query, open_readonly
 
-KEYS = (
+COMPACT_KEYS = (
     *("from", "to", "target", "expected", "launched", "event", "operation", "ok"),
     *("seconds", "alive_until"),
 )
@@ -34,7 +34,7 @@ _TEXT = f"""CASE kind WHEN 'launch' THEN ''
         ELSE min(instr(text, ' after ') - 1, {MAX_COMPACT_TEXT}) END)
     ELSE substr(text, 1, {MAX_COMPACT_TEXT}) END"""
 _DATA = f"""json_extract(CASE WHEN json_valid(data) THEN data ELSE '{{}}' END,
-    {", ".join(f"'$.{key}'" for key in KEYS)})"""
+    {", ".join(f"'$.{key}'" for key in COMPACT_KEYS)})"""
 _COLUMNS = f"id, CAST(time * 1000 AS INTEGER), instance_id, kind, {_DATA}, {_TEXT}"
 
 _LEVEL = 1
@@ -94,7 +94,7 @@ def _pack(rows: Sequence[_Row]) -> str:
         "instances": list(names),
         "facts": [[kind, *json.loads(data)] for kind, data in facts],
         "texts": list(texts),
-        "keys": KEYS,
+        "keys": COMPACT_KEYS,
     }
     encoded = json.dumps(packed, separators=(",", ":")).encode()
     return base64.b64encode(zlib.compress(encoded, _LEVEL)).decode()

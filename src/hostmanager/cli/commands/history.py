@@ -14,7 +14,7 @@ from hostmanager.cli.output import Output, command
 from hostmanager.client.errors import ManagerError, require_router
 from hostmanager.client.history_fold import fold_cycles
 from hostmanager.client.journal_reader import (
-    KINDS,
+    ENTRY_KINDS,
     JournalEntries,
     JournalQuery,
     manager_times,
@@ -90,7 +90,10 @@ def add_parser(subparsers: Any) -> None:
     )
     options.add_hosts(parser)
     parser.add_argument(
-        "--kind", action="append", choices=KINDS, help="only entries of this kind; may be repeated"
+        "--kind",
+        action="append",
+        choices=ENTRY_KINDS,
+        help="only entries of this kind; may be repeated",
     )
     parser.add_argument(
         "-n",

@@ -5,12 +5,11 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.history_fold import fold_cycles
+from hostmanager.client.history_fold import JournalEntry, fold_cycles
 from hostmanager.client.incident_report import (
     MAX_OUTPUTS,
     IncidentReport,
@@ -18,7 +17,7 @@ from hostmanager.client.incident_report import (
     report_markdown,
 )
 from hostmanager.client.journal_reader import (
-    KINDS,
+    ENTRY_KINDS,
     JournalEntries,
     JournalQuery,
     manager_times,
@@ -37,7 +36,7 @@ from hostmanager.web.timeline_view import (
     require_manager,
 )
 
-MAX_ENTRIES = 200
+PAGE_LENGTH = 200
 """Entries on one page."""
 
 OUTPUTS_READ = 5 * MAX_OUTPUTS
@@ -45,8 +44,6 @@ OUTPUTS_READ = 5 * MAX_OUTPUTS
 
 MAX_QUIET_LANES = 30
 """Agents without a fault that a report draws."""
-
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class EntriesView:
         notes: What is missing, and why.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[JournalEntry]
     older_until: str
     notes: Sequence[str]
 
@@ -77,7 +74,7 @@ async def show_history(request: web.Request) -> web.Response:
         "history.html",
         query=query,
         view=view,
-        kinds=KINDS,
+        kinds=ENTRY_KINDS,
         chosen=kinds,
         folds=folds,
         extra=extra,
@@ -87,9 +84,11 @@ async def show_history(request: web.Request) -> web.Response:
 
 def _kinds(request: web.Request) -> list[str]:
     kinds = list(dict.fromkeys(request.query.getall("kind", [])))
-    unknown = [kind for kind in kinds if kind not in KINDS]
+    unknown = [kind for kind in kinds if kind not in ENTRY_KINDS]
     if unknown:
-        raise PageError(f"'kind' is {unknown[0]!r:.60}; it must be one of {', '.join(KINDS)}.")
+        raise PageError(
+            f"'kind' is {unknown[0]!r:.60}; it must be one of {', '.join(ENTRY_KINDS)}."
+        )
     return kinds
 
 
@@ -101,14 +100,14 @@ def _query(query: PastQuery, kinds: Sequence[str], limit: int) -> JournalQuery:
 
 
 def _read_entries(query: PastQuery, kinds: Sequence[str], folds: bool) -> EntriesView:
-    wanted = _query(query, kinds, MAX_ENTRIES)
+    wanted = _query(query, kinds, PAGE_LENGTH)
     read = read_for_folding if folds else read_journals
     journals = read(query.readers(), wanted, query.answer_time)
     entries, notes = _merged(journals)
     if folds:
         entries = fold_cycles(entries, manager_times(journals))
     entries.sort(key=lambda entry: (entry["time"], entry["id"]))
-    shown, omitted = entries[-MAX_ENTRIES:], entries[:-MAX_ENTRIES]
+    shown, omitted = entries[-PAGE_LENGTH:], entries[:-PAGE_LENGTH]
     has_older = bool(omitted) or any(journal.has_older for journal in _answered(journals))
     # The next page ends before the oldest time here: all entries of that time go together.
     if omitted and omitted[-1]["time"] < shown[-1]["time"]:
@@ -125,9 +124,9 @@ def _answered(
 
 def _merged(
     journals: Mapping[str, list[JournalEntries] | ManagerError],
-) -> tuple[list[Entry], list[str]]:
+) -> tuple[list[JournalEntry], list[str]]:
     """All entries, and why some are missing."""
-    entries: list[Entry] = []
+    entries: list[JournalEntry] = []
     notes = []
     for host, results in journals.items():
         if isinstance(results, ManagerError):
@@ -165,7 +164,7 @@ async def show_report(request: web.Request) -> web.Response:
 
 def _make_report(view: TimelineView) -> IncidentReport:
     query, notes = view.query, list(view.notes)
-    entries: list[Entry] = []
+    entries: list[JournalEntry] = []
     if any(agent.crashes for agent in view.agents):
         readers = query.readers()
         crashed = {agent.lane.host for agent in view.agents if agent.crashes}

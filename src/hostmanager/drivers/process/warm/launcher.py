@@ -30,13 +30,13 @@ START_TIMEOUT = 20.0
 FORK_TIMEOUT = 5.0
 """Seconds for a fork and what follows: some milliseconds on an idle machine."""
 
-RETRY_DELAY = 60.0
+RETRY_AFTER = 60.0
 """Seconds without another attempt after a fork server did not start, or failed repeatedly."""
 
 MAX_FAILURES = 2
 """Requests in succession that may fail: each of them may take its time, one after the other."""
 
-READY = b"ready"
+READY_ANSWER = b"ready"
 """What it says when it serves. To be another word when the protocol changes: after an upgrade the file is
 newer than a manager that runs."""
 
@@ -128,7 +128,7 @@ class WarmLauncher:
             self._end_server()
         if isinstance(error, ServerStartError) or self._failures >= MAX_FAILURES:
             self._failures = 0
-            self._retry_at = time.monotonic() + RETRY_DELAY
+            self._retry_at = time.monotonic() + RETRY_AFTER
 
     def close(self) -> None:
         """End the fork server; nothing is launched warm any more."""
@@ -186,7 +186,7 @@ class WarmLauncher:
             raise ServerStartError(f"its imports take more than {START_TIMEOUT:g} s") from None
         except OSError as error:
             raise ServerStartError(f"it did not start: {error.strerror}") from error
-        if answer != READY:
+        if answer != READY_ANSWER:
             raise ServerStartError(answer.decode("utf-8", "replace") or "it ended while it started")
 
     def _request_fork(self, fds: tuple[int, ...]) -> WarmProcess | None:
