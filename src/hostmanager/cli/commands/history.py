@@ -93,7 +93,8 @@ def add_parser(subparsers: Any) -> None:
         "--kind",
         action="append",
         choices=ENTRY_KINDS,
-        help="only entries of this kind; may be repeated",
+        metavar="KIND",
+        help=f"only entries of this kind: {', '.join(ENTRY_KINDS)}; may be repeated",
     )
     parser.add_argument(
         "-n",

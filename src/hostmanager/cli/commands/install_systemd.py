@@ -136,7 +136,7 @@ def add_parser(subparsers: Any) -> None:
     _add_as_text(parser.add_argument_group("options of the manager, for the unit"), own)
     page = argparse.ArgumentParser(add_help=False)
     add_web_options(page)
-    group = parser.add_argument_group("options of the page, for its unit (--web)")
+    group = parser.add_argument_group("options of the page (--web)")
     _add_as_text(group, page._actions, "web_")
     parser.add_site_options(
         lambda it: _add_as_text(it.add_argument_group("options of every agent"), general)

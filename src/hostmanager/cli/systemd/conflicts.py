@@ -17,14 +17,14 @@ MANAGED_MARK = b"OCS_HOSTMANAGER="
 """Variable in the environment of what one of our managers has launched."""
 
 
-class UnmanagedProcess(NamedTuple):
+class UnmanagedAgent(NamedTuple):
     """An agent that runs without a manager of ours."""
 
     instance_id: str
     pid: int
 
 
-def find_unmanaged(instance_ids: Collection[str]) -> list[UnmanagedProcess]:
+def find_unmanaged(instance_ids: Collection[str]) -> list[UnmanagedAgent]:
     """Find them, as far as this user may read `/proc`."""
     agents = (_unmanaged_agent(path) for path in Path("/proc").iterdir() if parse_number(path.name))
     return sorted(
@@ -32,7 +32,7 @@ def find_unmanaged(instance_ids: Collection[str]) -> list[UnmanagedProcess]:
     )
 
 
-def _unmanaged_agent(process: Path) -> UnmanagedProcess | None:
+def _unmanaged_agent(process: Path) -> UnmanagedAgent | None:
     try:
         title = (process / "cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
         if not title.startswith(PROCESS_TITLE):
@@ -42,4 +42,4 @@ def _unmanaged_agent(process: Path) -> UnmanagedProcess | None:
         return None
     if any(entry.startswith(MANAGED_MARK) for entry in environ):
         return None
-    return UnmanagedProcess(title.removeprefix(PROCESS_TITLE).strip(), int(process.name))
+    return UnmanagedAgent(title.removeprefix(PROCESS_TITLE).strip(), int(process.name))
