@@ -318,6 +318,7 @@ def test_one_that_goes_on_hanging_holds_up_two_launches_and_no_more(monkeypatch,
         f"{start}open({os.fspath(count)!r}, 'a').write('x')\ncontrol.send(b'ready'); time.sleep(60)"
     )
     monkeypatch.setattr(launchers, "SERVER", server)
+    monkeypatch.setattr(launchers, "START_TIMEOUT", 100)
     monkeypatch.setattr(launchers, "FORK_TIMEOUT", 0.2)
     launcher, argv = WarmLauncher(), (sys.executable, "-m", "ocs.agent_cli")
     try:
