@@ -83,3 +83,12 @@ def test_what_asks_nobody_imports_nothing_heavy(words):
 @pytest.mark.parametrize("command", ASKS_ROUTER)
 def test_a_request_over_plain_http_needs_none_of_it(command, site_file):
     assert end_of(command, *ASKS_ROUTER[command], "--site-file", site_file) == (3, set())
+
+
+def test_the_page_without_its_extra_says_how_to_install_it():
+    script = f"import sys; sys.modules['jinja2'] = None\n{SCRIPT}"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "web"], check=False, capture_output=True, text=True
+    )
+    assert json.loads(result.stderr.splitlines()[-1])[0] == 2
+    assert "pip install 'ocs-hostmanager[web]'" in result.stderr
