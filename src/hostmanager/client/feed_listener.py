@@ -58,6 +58,7 @@ LISTENER_OPTIONS = {
     "autoPingInterval": 10.0,
     "autoPingTimeout": 5.0,
     "autoPingSize": 12,
+    "autoPingRestartOnAnyTraffic": True,
     "openHandshakeTimeout": JOIN_TIMEOUT,
     "closeHandshakeTimeout": 0.5,
     "failByDrop": True,
