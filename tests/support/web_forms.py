@@ -79,6 +79,10 @@ class Visitor:
         assert found, f"no form for {action} here: {self.text}"
         return found[0]
 
+    def has_form(self, action: str) -> bool:
+        """Whether the page has a form that is sent there by POST."""
+        return any(f.method == "post" and f.action.endswith(action) for f in self._read().forms)
+
     def send(self, form: Form, /, **values: str) -> str:
         """Fill a form in and send it; returns the text of the page that it leads to."""
         self.answer = self.post(form, **values)

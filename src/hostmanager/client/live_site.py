@@ -147,9 +147,11 @@ class LiveSite:
     def _judge(self) -> None:
         answered, self._answered = self._answered, set()
         now = time.monotonic()
+        # The time first: an answer that comes in between is newer than is said, never older.
+        asked = {host: self._sessions.asked_at(host) for host in answered - {ROUTER_PROBE}}
         answers = {
-            host: (answer, now - self._sessions.age(host))
-            for host in answered - {ROUTER_PROBE}
+            host: (answer, asked_at)
+            for host, asked_at in asked.items()
             if (answer := self._sessions.latest(host)) is not None
         }
         self._judged_at |= dict.fromkeys(answers, now)

@@ -16,7 +16,7 @@ from hostmanager.client.log_filter import (
 )
 from hostmanager.client.log_runs import find_run
 from hostmanager.client.manager_client import ManagerClient, run_parallel, run_with_limit
-from hostmanager.client.manager_time import by_manager_clock
+from hostmanager.client.manager_time import RelativeTime, by_manager_clock
 from hostmanager.client.status.model import AgentStatus
 
 MAX_LINES_PER_REQUEST = 10_000
@@ -76,8 +76,14 @@ class LogSource:
         Raises:
             ManagerError: No answer.
         """
-        self.since = by_manager_clock(self.manager, self.since, limit)
-        self.until = by_manager_clock(self.manager, self.until, limit)
+        if isinstance(self.since, RelativeTime) or isinstance(self.until, RelativeTime):
+            self.since, self.until = run_with_limit(
+                limit,
+                lambda: (
+                    by_manager_clock(self.manager, self.since, limit),
+                    by_manager_clock(self.manager, self.until, limit),
+                ),
+            )
 
     def _read_new(self, lines: int, limit: float) -> list[LogLine]:
         """The lines since the last request."""

@@ -103,10 +103,14 @@ class SessionPoller:
         for each in stopped:
             self.ask(each)  # its thread wakes up, and ends
 
+    def requested_at(self, host: str) -> float:
+        """When the latest answer was requested, monotonic; minus infinity before the first."""
+        requested_at, _ = self._latest.get(host, (-math.inf, None))
+        return requested_at
+
     def age(self, host: str) -> float:
         """Seconds since the latest answer was requested; infinite before the first."""
-        requested_at, _ = self._latest.get(host, (-math.inf, None))
-        return time.monotonic() - requested_at
+        return time.monotonic() - self.requested_at(host)
 
     def overdue(self) -> list[str]:
         """The hosts that have not answered in time, and still are to."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -65,6 +65,7 @@ class SiteHistory:
 
     def __init__(self) -> None:
         self._hosts: dict[str, HostHistory] = {}
+        self._lock = threading.Lock()  # of the dictionary alone
 
     def read(
         self,
@@ -79,28 +80,30 @@ class SiteHistory:
         known to be silent are not asked: nobody waits for them.
         """
 
-        def job(host: str, manager: ManagerClient) -> Callable[[], None]:
-            return lambda: self._update(host, manager, since, answer_timeout)
+        with self._lock:
+            known = {host: self._hosts.setdefault(host, HostHistory()) for host in managers}
+        jobs = {
+            host: partial(self._update, known[host], manager, since, answer_timeout)
+            for host, manager in managers.items()
+            if host not in silent
+        }
+        for host, result in {**run_parallel(jobs, None), **silent}.items():
+            if isinstance(result, ManagerError) and host in known:
+                known[host].error = result
+        self._forget(known)
+        return known
 
-        asked = {h: manager for h, manager in managers.items() if h not in silent}
-        results = run_parallel({h: job(h, manager) for h, manager in asked.items()}, None)
-        for host, result in {**results, **silent}.items():
-            if isinstance(result, ManagerError):
-                self._hosts.setdefault(host, HostHistory()).error = result
-        self._forget(managers)
-        return {host: self._hosts[host] for host in managers}
-
-    def _forget(self, used: Mapping[str, ManagerClient]) -> None:
-        kept = sorted(self._hosts, key=lambda host: self._hosts[host].used_at)
-        total = sum(len(history.events) for history in self._hosts.values())
-        for host in kept:
-            if total > MAX_KEPT_EVENTS and host not in used:
-                total -= len(self._hosts.pop(host).events)
+    def _forget(self, used: Mapping[str, HostHistory]) -> None:
+        with self._lock:
+            kept = sorted(self._hosts, key=lambda host: self._hosts[host].used_at)
+            total = sum(len(history.events) for history in self._hosts.values())
+            for host in kept:
+                if total > MAX_KEPT_EVENTS and host not in used:
+                    total -= len(self._hosts.pop(host).events)
 
     def _update(
-        self, host: str, manager: ManagerClient, since: float, answer_timeout: float
+        self, history: HostHistory, manager: ManagerClient, since: float, answer_timeout: float
     ) -> None:
-        history = self._hosts.setdefault(host, HostHistory())
         with history.mutex:
             now = time.monotonic()
             history.used_at = now

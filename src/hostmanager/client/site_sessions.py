@@ -98,9 +98,9 @@ class SiteSessions:
         """The latest session of the manager of a host; None: it has had no time to answer."""
         return self._poller.latest(host)
 
-    def age(self, host: str) -> float:
-        """Seconds since the latest answer was asked for; infinite before the first."""
-        return self._poller.age(host)
+    def asked_at(self, host: str) -> float:
+        """When the latest answer was asked for, monotonic; minus infinity before the first."""
+        return self._poller.requested_at(host)
 
     def ask(self, host: str) -> None:
         """Ask the manager of a host now, once."""

@@ -72,7 +72,10 @@ def check_origin(headers: Mapping[str, str], settings: WebSettings) -> None:
 
 
 def _is_ours(source: str, host: str, settings: WebSettings) -> bool:
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        return False
     if parts.scheme not in ("http", "https"):
         return False
     return parts.netloc.lower() == host.lower() or host_of(parts.netloc) in settings.allowed_hosts

@@ -62,7 +62,7 @@ class SiteFeed:
         if epoch != self.epoch or not number.isdecimal():
             yield _event("reload", self.version, {})
             number = str(self.live.version)
-        version = int(number)
+        version = int(number[:18])
         while True:
             try:
                 async with asyncio.timeout(KEEPALIVE_INTERVAL):

@@ -39,11 +39,13 @@ def restarts(page, instance_id) -> int:
 
 
 def wait_for_restarts(page, instance_id, number: int) -> None:
+    """Wait for so many; there may be more by the time that they are shown."""
     page.wait_for_function(
         "([name, number]) => [...document.querySelectorAll('tbody tr')].some(row =>"
         " row.querySelector('th a')?.textContent === name &&"
-        " [...row.cells].some(cell => cell.textContent.trim() === number))",
-        arg=[instance_id, str(number)],
+        " [...row.cells].map(cell => cell.textContent.trim())"
+        "   .filter(text => /^\\d+$/.test(text)).at(-1) >= number)",
+        arg=[instance_id, number],
         timeout=SOON,
     )
 

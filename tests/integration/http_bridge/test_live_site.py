@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.support.http_bridge import child, session
+from tests.support.waiting import BUSY_MACHINE
 
 from hostmanager.cli.main import command_parser
 from hostmanager.client.live_site import LiveSite
 from hostmanager.client.poller import THREAD_NAME
 
-LIMIT = 30.0
+LIMIT = 30.0 * BUSY_MACHINE
 
 
 @asynccontextmanager
@@ -72,11 +73,15 @@ async def test_a_manager_that_hangs_or_is_gone_costs_its_host_only(managers, sit
     managers.silent.add("hm-daq1")
     del managers.sessions["hm-daq2"]
     async with following(site_file, "--answer-time", "0.2") as live:
-        await until(live, lambda: all("no answer yet" not in str(h.error) for h in live.hosts()))
-        first, second = live.hosts()
-        assert "no answer for" in str(first.error)
-        assert "is not at the router" in str(second.error)
-        assert live.router_error is None
+        first, second = "no answer for", "is not at the router"
+        await until(
+            live,
+            lambda: (
+                [first in str(live.hosts()[0].error), second in str(live.hosts()[1].error)]
+                == [True, True]
+                and live.router_error is None  # which may have been late, too
+            ),
+        )
         assert live.age("daq1") == math.inf
         await live.refresh("daq1")  # does not wait for ever
         managers.released.set()

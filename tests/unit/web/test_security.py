@@ -51,6 +51,7 @@ def test_a_form_of_a_page_of_ours_is_taken(settings, headers):
         {"Origin": "http://localhost:8090", "Sec-Fetch-Site": "cross-site"},
         {"Origin": "http://localhost:8090", "Sec-Fetch-Site": "same-site"},
         {"Origin": "file://localhost:8090"},
+        {"Origin": "http://[localhost:8090"},
         {"Origin": "https://control.example.org"},
     ],
 )

@@ -122,3 +122,15 @@ async def test_a_page_of_another_server_is_to_be_loaded_again():
     for since in ("other-1", "", "epoch-", "epoch-x"):
         name, data = await first_message(feed, since)
         assert (name, data["version"]) == ("reload", "epoch-1")
+
+
+async def test_a_version_that_nobody_has_ever_had_gets_everything():
+    live = Live()
+    live.change("daq1", StatusSeverity.OK)
+
+    async def changes(_):
+        return live.version, {"daq1", "daq 2"}
+
+    live.changes = changes
+    name, data = await first_message(feed_of(live), f"epoch-{'9' * 5000}")
+    assert (name, data["hosts"]) == ("change", ["daq 2", "daq1"])

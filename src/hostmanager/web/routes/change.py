@@ -249,18 +249,26 @@ async def send_progress(request: web.Request) -> web.StreamResponse:
     job = _job(request)
     response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
     response.content_type = "text/event-stream"
-    await response.prepare(request)
+    with suppress(ConnectionError):  # the browser is gone
+        await response.prepare(request)
+        async for message in _progress(request, job):
+            await response.write(message)
+    return response
+
+
+async def _progress(request: web.Request, job: Job) -> AsyncIterator[bytes]:
+    """Messages until the job is over."""
     version, sent_at = -1, 0.0
     while True:
         is_over = job.is_over  # read first: what is sent then is the end
         if job.version != version:
             version, sent_at = job.version, time.monotonic()
-            await response.write(_event(request, job, is_over=is_over))
+            yield _event(request, job, is_over=is_over)
         elif time.monotonic() - sent_at > QUIET_INTERVAL:
             sent_at = time.monotonic()
-            await response.write(b":\n\n")
+            yield b":\n\n"
         if is_over:
-            return response
+            return
         await asyncio.sleep(LOOK_INTERVAL)
 
 
