@@ -79,7 +79,6 @@ class SiteHistory:
         One that does not answer gives what was read of it before, and its error. Those that are
         known to be silent are not asked: nobody waits for them.
         """
-
         with self._lock:
             known = {host: self._hosts.setdefault(host, HostHistory()) for host in managers}
         jobs = {
