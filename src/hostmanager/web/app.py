@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from aiohttp import web
 from hostmanager.client.errors import ClientError, ManagerError
 from hostmanager.client.live_site import LiveSite
 from hostmanager.web import security
+from hostmanager.web.agent_reader import READS
 from hostmanager.web.context import (
     ARGS,
     LIVE_SITE,
@@ -17,6 +19,7 @@ from hostmanager.web.context import (
     READERS,
     SESSIONS,
     WEB_SETTINGS,
+    forget_readers,
     known_session,
     settings_of,
     url_of,
@@ -24,7 +27,7 @@ from hostmanager.web.context import (
 from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
 from hostmanager.web.pages import filled_fields, is_encrypted, render, render_again
 from hostmanager.web.routes import agent, change, config, history, output, session, site, timeline
-from hostmanager.web.sessions import Sessions
+from hostmanager.web.sessions import Session, Sessions
 from hostmanager.web.settings import WebSettings, host_of, is_loopback
 
 log = logging.getLogger(__name__)
@@ -63,7 +66,7 @@ def create_app(
         middlewares=[_check_host, _answer_errors, _check_form], client_max_size=MAX_FORM_BYTES
     )
     app[WEB_SETTINGS], app[LIVE_SITE], app[ARGS] = settings, live_site, args
-    app[SESSIONS] = Sessions()
+    app[SESSIONS] = Sessions(on_end=partial(_forget_password, app))
     routes = [route for module in ROUTE_MODULES for route in module.ROUTES]
     app[PAGES] = frozenset(route.path.split("/")[1] for route in routes)
     app[READERS] = {}
@@ -77,6 +80,13 @@ def create_app(
         if hasattr(module, "setup"):
             module.setup(app)
     return app
+
+
+def _forget_password(app: web.Application, session: Session) -> None:
+    """Forget what knows the password of a session that is over, or was answered to it."""
+    if session.password:
+        forget_readers(app, session)
+        app[READS].clear()
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -140,6 +140,13 @@ def reader_of(request: web.Request, host: str) -> ManagerClient:
     return known[1]
 
 
+def forget_readers(app: web.Application, session: Session) -> None:
+    """Forget the clients that know the password of a session that is over."""
+    readers = app[READERS]
+    for key in [key for key in readers if session.password and key[1] == session.password]:
+        del readers[key]
+
+
 def known_host(request: web.Request, name: str) -> HostStatus:
     """The status of a host.
 

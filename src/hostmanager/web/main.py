@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import isinf
 
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_TIMEOUT = 2.0
 """Seconds that answers under way have when the server ends."""
+
+MAX_THREADS = 64
+"""Threads that wait for managers. One for each processor and four more would be held up by one browser
+that searches the output of an agent again and again."""
 
 MAX_HEADER_BYTES = 16 * 1024
 
@@ -49,6 +54,7 @@ async def serve(args: argparse.Namespace, settings: WebSettings, notify: NotifyS
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    loop.set_default_executor(ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="page"))
     live = LiveSite(args)
     runner = web.AppRunner(
         create_app(settings, live, args),

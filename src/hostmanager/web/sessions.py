@@ -80,10 +80,16 @@ class Sessions:
 
     Args:
         clock: Monotonic time, in seconds.
+        on_end: Called with each session that is over, to forget what was kept of it elsewhere.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        on_end: Callable[[Session], None] = lambda session: None,
+    ) -> None:
         self._clock = clock
+        self._on_end = on_end
         self._sessions: OrderedDict[str, Session] = OrderedDict()  # the longest idle first
 
     def __len__(self) -> int:
@@ -126,6 +132,7 @@ class Sessions:
     def end(self, session: Session) -> None:
         """End a session; its password is forgotten."""
         self._sessions.pop(session.token, None)
+        self._on_end(session)
 
     def _forget_old(self) -> None:
         now = self._clock()

@@ -35,3 +35,7 @@ class SharedReads:
         # One browser that goes away must not take the answer from the others.
         result: _T = await asyncio.shield(answer)
         return result
+
+    def clear(self) -> None:
+        """Forget all answers, and with which rights they were asked for."""
+        self._answers.clear()

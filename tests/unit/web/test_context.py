@@ -7,7 +7,16 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from hostmanager.util.listen_address import ListenAddress
-from hostmanager.web.context import ARGS, SESSIONS, WEB_SETTINGS, args_of, cookie_name, requester_of
+from hostmanager.web.context import (
+    ARGS,
+    READERS,
+    SESSIONS,
+    WEB_SETTINGS,
+    args_of,
+    cookie_name,
+    forget_readers,
+    requester_of,
+)
 from hostmanager.web.sessions import Sessions
 from hostmanager.web.settings import WebSettings
 
@@ -50,3 +59,12 @@ def test_nobody_gets_the_password_of_the_server():
     assert args_of(request_of(LOCAL)).password == ""
     given = args_of(request_of(LOCAL, login=("ann", "2")), reason="because")
     assert (given.password, given.reason) == ("2", "because")
+
+
+def test_what_knows_a_password_is_forgotten_with_its_session():
+    known, app = Sessions(), web.Application()
+    ann, bob, nobody = known.begin("ann", "one"), known.begin("bob", "two"), known.begin()
+    readers = app[READERS] = {("daq1", each.password): None for each in (ann, bob, nobody)}
+    forget_readers(app, nobody)
+    forget_readers(app, ann)
+    assert list(readers) == [("daq1", "two"), ("daq1", "")]

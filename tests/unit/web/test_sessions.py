@@ -87,3 +87,14 @@ def test_there_are_never_more_sessions_and_forms_than_have_a_place(clock, monkey
     assert [first.claim(form) for form in forms] == [None, None, None]
     assert first.claim(forms[2]) == ""
     assert first.claim(forms[0]) is None
+
+
+def test_whoever_kept_something_of_a_session_hears_of_its_end_however_it_ends(clock):
+    ended = []
+    known = Sessions(clock, ended.append)
+    first, second = known.begin("ann", "one"), known.begin("bob", "two")
+    known.end(first)
+    assert ended == [first]
+    clock.now += sessions.IDLE_TIMEOUT + 1
+    assert known.find(second.token) is None
+    assert ended == [first, second]
