@@ -63,16 +63,22 @@ class SiteFeed:
             yield _event("reload", self.version, {})
             number = str(self.live.version)
         version = int(number[:18])
+        if version == self.live.version:
+            # A browser that comes back knows at once that it is: it would try again before long.
+            yield self._ages_event(version)
         while True:
             try:
                 async with asyncio.timeout(KEEPALIVE_INTERVAL):
                     new, hosts = await self.live.changes(version)
             except TimeoutError:
-                yield _event("ages", f"{self.epoch}-{version}", {"ages": self._ages()})
+                yield self._ages_event(version)
                 continue
             yield self._message(version, new, hosts, full=full)
             version = new
             await asyncio.sleep(GATHER_INTERVAL)
+
+    def _ages_event(self, version: int) -> str:
+        return _event("ages", f"{self.epoch}-{version}", {"ages": self._ages()})
 
     def _message(self, since: int, version: int, hosts: set[str], *, full: bool) -> str:
         key = since, version, full

@@ -134,3 +134,8 @@ async def test_a_version_that_nobody_has_ever_had_gets_everything():
     live.changes = changes
     name, data = await first_message(feed_of(live), f"epoch-{'9' * 5000}")
     assert (name, data["hosts"]) == ("change", ["daq 2", "daq1"])
+
+
+async def test_who_has_missed_nothing_knows_at_once_that_the_connection_is_there():
+    name, data = await first_message(feed_of(Live()), "epoch-1")
+    assert (name, data["ages"]) == ("ages", {"daq1": 1.2, "daq 2": None})

@@ -4,6 +4,7 @@
 // machine. The two are both asked, since one stops on some machines while they sleep.
 
 const SILENCE = 12; // seconds without a message: the server sends one every five
+const RETRY_INTERVAL = 10; // seconds that a slow line has for the first message
 const REFRESH_PAUSE = 1000; // milliseconds between two fetches of the page, at least
 const HIDDEN_LIMIT = 3000; // milliseconds: a browser has six connections for all its tabs
 
@@ -243,7 +244,7 @@ function showConnection(silence) {
   if (!isAway) return;
   const text = `No connection to HostManager's page for ${duration(silence)}. What is shown is that old; it is tried again.`;
   if (banner.textContent !== text) banner.textContent = text;
-  if (!source || secondsSince(lastTry) > 5) reconnect();
+  if (!source || secondsSince(lastTry) > RETRY_INTERVAL) reconnect();
 }
 
 let lastTry = clock();
