@@ -95,6 +95,7 @@ function parse(html) {
 
 function connect() {
   if (source) source.close();
+  leastOffset = Infinity; // one of the two machines may have slept since
   const query = new URLSearchParams({ since: version, ...(body.dataset.full && { full: "1" }) });
   source = new EventSource(`${body.dataset.events}?${query}`);
   source.addEventListener("change", (event) => receive(event, onChange));
