@@ -265,14 +265,19 @@ class World:
         if self.wait(lambda: self.shown() is not None, 10):
             # It is kept soon, but unlike those of `update`, this answer does not wait for it.
             self.expected_targets.reset(
-                AGENTS, certain=self.wait(lambda: self._reads_kept({}), 1.0)
+                AGENTS, certain=self.wait(lambda: self._kept_targets() == {}, 1.0)
             )
 
-    def _reads_kept(self, targets: dict[str, str]) -> bool:
+    def _kept_targets(self) -> dict[str, str] | None:
+        """The targets on the disk that are not those of the site file; None: unreadable."""
         with contextlib.suppress(OSError, ValueError):
             kept = json.loads((self.state / "wanted.json").read_text().rstrip("\0"))
-            return targets.items() <= kept["targets"].items()
-        return False
+            return dict(kept["targets"])
+        return None
+
+    def _reads_kept(self, targets: dict[str, str]) -> bool:
+        kept = self._kept_targets()
+        return kept is not None and targets.items() <= kept.items()
 
     def _is_kept(self, targets: dict[str, str]) -> bool:
         """Whether the words are on the disk: then they hold whatever happens."""
