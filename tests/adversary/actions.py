@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hostmanager.drivers.process.ownership import env_tag as marks
 from hostmanager.drivers.process.ownership import rlimit_tag as stamps
-from tests.support.users import STRANGER, StartAs, other_users
+from tests.support.users import STRANGER, StartAs, hostile_host, other_users
 from tests.support.waiting import wait_for
 
 PYTHON = "/usr/bin/python3"
@@ -176,7 +176,7 @@ def _marked(deed: Mark, target: Target) -> dict[str, str]:
 @contextmanager
 def adversary() -> Iterator[Adversary]:
     """Another user; his processes are ended at the end."""
-    with other_users() as start:
+    with hostile_host(exclusive=False), other_users() as start:
         yield Adversary(start)
 
 

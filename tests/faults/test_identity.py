@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from tests.support.clients import children, client
 from tests.support.managers import Manager
 from tests.support.processes import processes
 from tests.support.sites import instance
+from tests.support.users import hostile_host
 from tests.support.waiting import wait_for
 
 BEFORE = "ee0ee53"
@@ -24,8 +25,15 @@ BEFORE = "ee0ee53"
 HERE = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture
+def version_before(sources_before) -> Iterator[Path]:
+    """The sources of the version before, on a host without an adversary: it would end of one."""
+    with hostile_host(exclusive=True):
+        yield sources_before
+
+
 @pytest.fixture(scope="session")
-def version_before(tmp_path_factory) -> Path:
+def sources_before(tmp_path_factory) -> Path:
     """The sources of the version before; skipped where the history is not at hand."""
     archive = subprocess.run(
         ["git", "-C", HERE, "archive", BEFORE, "src"], capture_output=True, check=False

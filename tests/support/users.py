@@ -1,7 +1,9 @@
 """Processes of another user of the machine: a bare number, no account is needed."""
 
+import fcntl
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,21 @@ needs_root = pytest.mark.skipif(
 )
 
 StartAs = Callable[..., subprocess.Popen[bytes]]
+
+
+@contextmanager
+def hostile_host(*, exclusive: bool) -> Iterator[None]:
+    """Wait for a turn on this host: whole test runs share it.
+
+    Marks that an adversary forges end the manager of an earlier version.
+
+    Args:
+        exclusive: Whether no adversary may be there; else, whether there is one.
+    """
+    path = Path(tempfile.gettempdir()) / f"hostmanager-tests-adversary-{os.getuid()}.lock"
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
 
 
 @contextmanager

@@ -186,14 +186,16 @@ def test_an_idle_one_lives_as_long_as_a_manager_and_hardly_ever_wakes_up(env):
 def test_a_state_directory_deleted_under_it_is_made_again(env):
     env.client.ensure_running()
     fd = env.client.open_pipe("a")
+    os.write(fd, b"zero\n")
+    wait_for(lambda: env.all_output("a") == b"zero\n", 5, "the pipe is read")
     subprocess.run(["rm", "-r", env.state], check=True)
     os.write(fd, b"one\n")
-    wait_for(lambda: env.all_output("a") == b"one\n", 5, "what came through the deleted pipe")
+    wait_for(lambda: env.all_output("a") == b"zero\none\n", 5, "what came through the deleted pipe")
     env.client.ensure_running()  # its lock is not to be seen: another one, for what comes now
     env.write("a", b"two\n")
     os.write(fd, b"three\n")
     os.close(fd)
-    wait_for(lambda: env.all_output("a") == b"one\ntwo\nthree\n", 5)
+    wait_for(lambda: env.all_output("a") == b"zero\none\ntwo\nthree\n", 5)
 
 
 def test_one_whose_lock_was_removed_takes_no_orders_from_the_next(env):

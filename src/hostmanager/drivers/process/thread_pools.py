@@ -101,12 +101,19 @@ class WorkerPool:
 
         def submit() -> None:
             if not self.closed:
-                self._pool.submit(work).add_done_callback(partial(self._on_loop, deliver))
+                self._pool.submit(self._work, work, deliver, Future())
 
         self._guard.retry_until_done(name, submit)
 
-    def _on_loop(self, deliver: Callable[["Future[T]"], None], future: "Future[T]") -> None:
-        while not future.cancelled():
+    def _work(
+        self, work: Callable[[], T], deliver: Callable[["Future[T]"], None], future: "Future[T]"
+    ) -> None:
+        """In the thread, to the end: a callback of the pool might run, and wait, on the loop."""
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+        while True:
             try:
                 self._loop.call_soon_threadsafe(deliver, future)
                 return
