@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from autobahn.asyncio.wamp import ApplicationSession
-from autobahn.asyncio.websocket import WampWebSocketClientFactory
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig, SubscribeOptions
@@ -146,6 +144,9 @@ class FeedListener:
 
     async def _listen_once(self) -> bool:
         """Connect, and listen until the connection is gone; False: it was not to be had."""
+        # Here: whatever imports it decides that autobahn is for asyncio in this process.
+        from autobahn.asyncio.wamp import ApplicationSession  # noqa: PLC0415
+
         session = ApplicationSession(ComponentConfig(self._realm))
         joined: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         session.on("join", lambda *_: _accept(joined))
@@ -168,6 +169,8 @@ class FeedListener:
         return True
 
     async def _connect(self, session: Any) -> Any:
+        from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415 - as above
+
         secure, host, port, *_ = parse_url(self._url)
         loop = asyncio.get_running_loop()
         factory = WampWebSocketClientFactory(

@@ -33,9 +33,8 @@ OLDEST = "3.11"
 IMPORT_ALL = """
 import importlib, pkgutil, sys, hostmanager
 names = [module.name for module in pkgutil.walk_packages(hostmanager.__path__, "hostmanager.")]
-on_asyncio = ("hostmanager.client.feed_listener", "hostmanager.client.live_site", "hostmanager.web")
 for name in names:
-    if name.endswith("__main__") or name.startswith(on_asyncio) is not ("asyncio" in sys.argv):
+    if name.endswith("__main__"):
         continue
     try:
         importlib.import_module(name)
@@ -45,7 +44,7 @@ for name in names:
             raise
 print("\\n".join(names))
 """
-"""In a process, autobahn is for Twisted or for asyncio. The page needs its extra; told ``web``, it has it."""
+"""The page needs its extra; told ``web``, it has it."""
 
 HELP_OF_EACH = """
 import json, os, sys, tempfile
@@ -143,9 +142,8 @@ def test_the_oldest_versions_that_are_declared_do(wheel, tmp_path):
     extra = f"ocs-hostmanager[web] @ {wheel.as_uri()}"
     environment.install("--resolution", "lowest-direct", extra)
     environment.check_requirements()
-    for words in ((), ("asyncio", "web")):
-        result = environment.run("python", "-c", IMPORT_ALL, *words)
-        assert result.returncode == 0, result.stderr
+    result = environment.run("python", "-c", IMPORT_ALL, "web")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("version", list(PYTHONS))
@@ -170,8 +168,6 @@ def test_all_that_is_required_is_there(plain):
 
 
 def test_every_module_can_be_imported(plain):
-    on_asyncio = plain.run("python", "-W", "error::ImportWarning", "-c", IMPORT_ALL, "asyncio")
-    assert (on_asyncio.returncode, on_asyncio.stderr) == (0, "")
     result = plain.run("python", "-W", "error::ImportWarning", "-c", IMPORT_ALL)
     assert result.returncode == 0, result.stderr
     modules = {name for name in _files_of_source() if name.endswith(".py")}
