@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from weakref import WeakKeyDictionary
 
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.journal_event import JournalEvent, decode_compact, event_of_entry
@@ -64,7 +65,9 @@ class SiteHistory:
     """Reads journals and keeps them. All methods block; any thread may call them."""
 
     def __init__(self) -> None:
-        self._hosts: dict[str, HostHistory] = {}
+        # By client, not by host: what one password may read is not for those without it. With the
+        # client, of a session that is over, goes what it has read.
+        self._histories: WeakKeyDictionary[ManagerClient, HostHistory] = WeakKeyDictionary()
         self._lock = threading.Lock()  # of the dictionary alone
 
     def read(
@@ -80,25 +83,35 @@ class SiteHistory:
         known to be silent are not asked: nobody waits for them.
         """
         with self._lock:
-            known = {host: self._hosts.setdefault(host, HostHistory()) for host in managers}
+            known = {
+                host: self._histories.setdefault(manager, HostHistory())
+                for host, manager in managers.items()
+            }
         jobs = {
             host: partial(self._update, known[host], manager, since, answer_timeout)
             for host, manager in managers.items()
             if host not in silent
         }
-        for host, result in {**run_parallel(jobs, None), **silent}.items():
-            if isinstance(result, ManagerError) and host in known:
-                known[host].error = result
-        self._forget(known)
+        # Anew: the traceback of one that was raised here has the client.
+        errors = {
+            host: ManagerError(result.kind, str(result), result.hint)
+            for host, result in run_parallel(jobs, None).items()
+            if isinstance(result, ManagerError)
+        }
+        for host, error in {**errors, **silent}.items():
+            if host in known:
+                known[host].error = error
+        self._forget(set(managers.values()))
         return known
 
-    def _forget(self, used: Mapping[str, HostHistory]) -> None:
+    def _forget(self, used: Set[ManagerClient]) -> None:
         with self._lock:
-            kept = sorted(self._hosts, key=lambda host: self._hosts[host].used_at)
-            total = sum(len(history.events) for history in self._hosts.values())
-            for host in kept:
-                if total > MAX_KEPT_EVENTS and host not in used:
-                    total -= len(self._hosts.pop(host).events)
+            kept = sorted(self._histories.items(), key=lambda item: item[1].used_at)
+            total = sum(len(history.events) for _, history in kept)
+            for manager, history in kept:
+                if total > MAX_KEPT_EVENTS and manager not in used:
+                    total -= len(history.events)
+                    del self._histories[manager]
 
     def _update(
         self, history: HostHistory, manager: ManagerClient, since: float, answer_timeout: float

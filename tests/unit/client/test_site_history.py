@@ -1,8 +1,11 @@
 """Journals of managers, kept: what is asked for again, and what is not. The journal is a real file."""
 
+import gc
 import time
+import weakref
 
 import pytest
+from tests.support.waiting import wait_for
 
 from hostmanager.agent.operations.history import _read
 from hostmanager.client import site_history as module
@@ -145,6 +148,27 @@ def test_ten_looks_at_a_time_ask_once(begin, monkeypatch):
     for _ in range(10):
         read(history, manager)
     assert manager.asked == []
+
+
+class Stranger:
+    """A client without the password that this manager wants."""
+
+    host = instance_id = "h"
+
+    def run(self, operation, limit, /, **params):
+        raise ManagerError(FailureKind.REFUSED, "'history' needs credential level 1")
+
+
+def test_what_one_client_may_read_is_not_shown_to_another_and_goes_with_it(begin):
+    manager, stranger, history = begin(), Stranger(), SiteHistory()
+    manager.record(10)
+    assert texts(read(history, manager)) == ["at 10"]
+    found = history.read({"h": stranger}, 0.0, ANSWER_TIME)["h"]
+    assert (found.events, str(found.error)) == ([], "'history' needs credential level 1")
+    gone = weakref.ref(stranger)
+    del stranger
+    wait_for(lambda: gc.collect() >= 0 and gone() is None, 5, "the client to be forgotten")
+    assert texts(read(history, manager)) == ["at 10"]
 
 
 def test_what_nobody_looks_at_is_forgotten_where_there_is_too_much(begin, monkeypatch):
