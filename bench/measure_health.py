@@ -15,7 +15,7 @@ from bench.experiment import Experiment
 from bench.harness import WAIT_TIMEOUT, Harness, Run, ids
 from bench.model import OURS, Goal, Row, Samples
 from bench.process_watch import cpu_seconds
-from hostmanager.agent.resource_usage import INTERVAL, measure
+from hostmanager.agent.monitoring.resource_usage import INTERVAL, measure
 
 COUNT = 50
 SETTLE = 12.0  # seconds: more than what is between two windows of the manager

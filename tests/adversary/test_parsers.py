@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from hostmanager.agent.operations.history import QueryError, check_query
 from hostmanager.agent.operations.output import check_output_query
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.composefile import loader as reading
 from hostmanager.composefile import yaml_source as raw
 from hostmanager.composefile.command import CompletedCommand

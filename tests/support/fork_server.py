@@ -242,7 +242,7 @@ def _become(request: dict, output: int) -> None:
     time.tzset()
     argv = request["argv"]
     _show(argv, request["env"])
-    from hostmanager.agent import early_signals, pid1
+    from hostmanager.agent.daemon import early_signals, pid1
     from hostmanager.agent.main import main
 
     early_signals.note_signals()

@@ -1,6 +1,6 @@
 """`python -m hostmanager.agent`: run the manager of this host."""
 
-from hostmanager.agent import early_signals, pid1
+from hostmanager.agent.daemon import early_signals, pid1
 
 if __name__ == "__main__":
     early_signals.note_signals()

@@ -13,7 +13,7 @@ from reprlib import Repr
 from typing import Any
 
 from hostmanager import __version__
-from hostmanager.agent.health_monitor import HealthChange
+from hostmanager.agent.monitoring.health_monitor import HealthChange
 from hostmanager.core.request_origin import REQUEST_PARAMS, RequestOrigin
 from hostmanager.core.requests import ALL
 from hostmanager.journal import EntryKind, Journal

@@ -17,20 +17,20 @@ from typing import Any
 from hostmanager.agent import audit
 from hostmanager.agent.compose.protocol import ComposeBackend
 from hostmanager.agent.compose.reconcile import ServiceReconciler
-from hostmanager.agent.health_monitor import HealthChange, HealthMonitor
-from hostmanager.agent.journald import log_fields
+from hostmanager.agent.daemon.journald import log_fields
 from hostmanager.agent.metrics.event_counts import EventCounts
-from hostmanager.agent.off_target import OffTargetTimes
+from hostmanager.agent.monitoring.health_monitor import HealthChange, HealthMonitor
+from hostmanager.agent.monitoring.off_target import OffTargetTimes
+from hostmanager.agent.monitoring.resource_usage import ResourceSampler
+from hostmanager.agent.monitoring.router_absence import RouterAbsence
 from hostmanager.agent.options import ManagerSettings
-from hostmanager.agent.resource_usage import ResourceSampler
 from hostmanager.agent.restarts import RestartCoordinator, RestartOutcome
-from hostmanager.agent.router_absence import RouterAbsence
 from hostmanager.agent.silences import make_silence
 from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.agent.site_tracker import SiteTracker
-from hostmanager.agent.startup_state import StartupState
-from hostmanager.agent.target_keeper import TargetKeeper
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.keeper import TargetKeeper
+from hostmanager.agent.targets.startup_state import StartupState
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.events import OperatorMessage
 from hostmanager.core.health import Health
 from hostmanager.core.model import Kind, Target

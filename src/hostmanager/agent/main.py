@@ -20,12 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hostmanager.agent import audit, early_signals, pid1
+from hostmanager.agent import audit
 from hostmanager.agent.bootstrap import (
     close_host,
     make_host_from_args,
     make_settings,
 )
+from hostmanager.agent.daemon import early_signals, pid1
+from hostmanager.agent.daemon.log_output import start_log
+from hostmanager.agent.daemon.sd_notify import Notifier, status_line
+from hostmanager.agent.daemon.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.agent.directories import DirectoryError
 from hostmanager.agent.framework.event_loop import (
     install_reactor,
@@ -35,13 +39,10 @@ from hostmanager.agent.framework.event_loop import (
     stop_reactor,
 )
 from hostmanager.agent.host import NotRunningError
-from hostmanager.agent.log_output import start_log
 from hostmanager.agent.metrics.page import start_page
 from hostmanager.agent.metrics.view import RouterView
 from hostmanager.agent.options import ManagerSettings, make_manager_parser
-from hostmanager.agent.sd_notify import Notifier, status_line
-from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
-from hostmanager.agent.startup_state import StartupState, load_startup_state
+from hostmanager.agent.targets.startup_state import StartupState, load_startup_state
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.drivers.process.priority import raise_manager_priority
 from hostmanager.siteconfig.command_line import UsageError, parse_agent_args

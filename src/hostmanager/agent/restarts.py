@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.record import ANY_RUN, InstanceRecord, State, restart_denial_reason
 from hostmanager.core.supervisor import Supervisor
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from hostmanager.agent import audit
 from hostmanager.agent.compose.reconcile import ServiceReconciler
-from hostmanager.agent.startup_state import StartupState
-from hostmanager.agent.target_keeper import TargetKeeper
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.keeper import TargetKeeper
+from hostmanager.agent.targets.startup_state import StartupState
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.journal import Journal

@@ -19,7 +19,7 @@ def main() -> None:
 
 def _main() -> None:
     if sys.argv[1:2] == ["run"]:
-        from hostmanager.agent import early_signals, pid1  # noqa: PLC0415 - see there
+        from hostmanager.agent.daemon import early_signals, pid1  # noqa: PLC0415 - see there
 
         early_signals.note_signals()
         pid1.leave_process_1()

@@ -16,7 +16,7 @@ from bench.scale_site import host_name, site_config
 
 from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.protocols import Driver
 from hostmanager.siteconfig.site_file import load_all_hosts
 from hostmanager.testing.crossbar_router import CrossbarRouter

@@ -5,7 +5,7 @@ from tests.faults import disks
 from tests.unit.agent.test_target_store import flushed
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.target_store import SAVE_RETRY_INTERVAL, TargetStore
+from hostmanager.agent.targets.store import SAVE_RETRY_INTERVAL, TargetStore
 from hostmanager.core.model import Target
 
 

@@ -29,7 +29,7 @@ from hostmanager.agent.framework.event_loop import LoopClock
 from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.agent.options import ManagerSettings
-from hostmanager.agent.startup_state import StartupState
+from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.core.policy import Policy, RestartPolicy
 from hostmanager.journal import Journal
 from hostmanager.siteconfig.site_file import load_site_file

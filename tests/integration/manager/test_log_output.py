@@ -11,7 +11,7 @@ LONG = 30.0
 
 END = """
 import atexit, logging, sys, threading
-from hostmanager.agent.log_output import start_log
+from hostmanager.agent.daemon.log_output import start_log
 {before}
 start_log("INFO", None, ("hostmanager",))
 log = logging.getLogger("hostmanager.test")
@@ -60,7 +60,7 @@ def test_a_crash_with_a_full_pipe_ends_all_the_same(full_pipe):
 ROTATED = """
 import logging, sys
 from pathlib import Path
-from hostmanager.agent.log_output import start_log
+from hostmanager.agent.daemon.log_output import start_log
 start_log("INFO", Path(sys.argv[1]), ("hostmanager",))
 for line in sys.stdin:
     logging.getLogger("hostmanager.test").info(line.rstrip())

@@ -19,7 +19,7 @@ UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
 def in_container(code: str, **options) -> "subprocess.Popen[bytes]":
-    begin = "from hostmanager.agent.pid1 import leave_process_1; leave_process_1(); "
+    begin = "from hostmanager.agent.daemon.pid1 import leave_process_1; leave_process_1(); "
     return subprocess.Popen([*UNSHARE, sys.executable, "-c", begin + code], **options)
 
 
@@ -51,7 +51,7 @@ def test_it_exits_as_the_child_does(code, status):
 @needs_root
 def test_the_end_of_the_child_is_noticed_where_sigchld_was_ignored():
     ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
-    code = "from hostmanager.agent.pid1 import leave_process_1; leave_process_1(); exit(7)"
+    code = "from hostmanager.agent.daemon.pid1 import leave_process_1; leave_process_1(); exit(7)"
     ignoring += f"os.execv(sys.executable, [sys.executable, '-c', {code!r}])"
     process = subprocess.Popen([*UNSHARE, sys.executable, "-c", ignoring])
     try:
@@ -80,7 +80,7 @@ def test_signals_reach_the_child_once(name, tmp_path):
 
 def test_another_process_than_1_does_not_fork():
     code = (
-        "import os; from hostmanager.agent.pid1 import leave_process_1; before = os.getpid(); "
+        "import os; from hostmanager.agent.daemon.pid1 import leave_process_1; before = os.getpid(); "
         "leave_process_1(); assert os.getpid() == before"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

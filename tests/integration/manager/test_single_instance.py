@@ -8,12 +8,12 @@ import sys
 import pytest
 from tests.support.users import STRANGER, needs_root, other_users
 
-from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
+from hostmanager.agent.daemon.single_instance import ManagerRunningError, acquire_manager_lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from hostmanager.agent.single_instance import acquire_manager_lock
+from hostmanager.agent.daemon.single_instance import acquire_manager_lock
 held = acquire_manager_lock(Path(sys.argv[1]), sys.argv[2])
 print("held", flush=True)
 sys.stdin.read()

@@ -29,7 +29,7 @@ DATABASE = "ocs_feeds"
 
 FASTER = """
 import sys
-from hostmanager.agent import resource_usage
+from hostmanager.agent.monitoring import resource_usage
 from hostmanager.agent.metrics import feed
 resource_usage.INTERVAL = feed.FEED_INTERVAL = 2.0
 from hostmanager.agent.main import main

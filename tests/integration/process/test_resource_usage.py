@@ -9,7 +9,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from hostmanager.agent.resource_usage import KEPT_SAMPLES, ResourceSampler, measure
+from hostmanager.agent.monitoring.resource_usage import KEPT_SAMPLES, ResourceSampler, measure
 from tests.support.waiting import wait_for
 from tests.unit.core.fakes import World, spec
 

@@ -14,9 +14,9 @@ from unittest.mock import Mock
 import pytest
 
 from hostmanager.agent.bootstrap import site_key
+from hostmanager.agent.daemon.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.agent.framework import embedded
 from hostmanager.agent.framework.embedded import INSTALL_REACTOR
-from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
 from tests.integration.router.steps import PATIENCE, outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import client
 from tests.support.managers import Manager

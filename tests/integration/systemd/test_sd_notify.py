@@ -9,7 +9,7 @@ import pytest
 from tests.support.service import NotifySocket as SystemdSocket
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.sd_notify import Notifier, status_line
+from hostmanager.agent.daemon.sd_notify import Notifier, status_line
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.util.notify_socket import NotifySocket, from_environ

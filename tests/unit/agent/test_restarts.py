@@ -8,7 +8,7 @@ import pytest
 from tests.unit.core.fakes import IGNORES_SIGINT, World, spec
 
 from hostmanager.agent.restarts import RestartCoordinator
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
 

@@ -13,7 +13,7 @@ from hostmanager.agent.silences import (
     read_silences,
     write_silences,
 )
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import Target
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import RequestError

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from hostmanager.agent.compose.protocol import ComposeBackend
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import InstanceSpec, Kind, ServiceRef, Target
 from hostmanager.core.record import InstanceRecord
 from hostmanager.core.supervisor import Supervisor

@@ -16,10 +16,10 @@ from hostmanager.agent.bootstrap import (
     make_host_from_args,
     make_settings,
 )
+from hostmanager.agent.daemon.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.agent.directories import DirectoryError
 from hostmanager.agent.options import ManagerSettings, make_manager_parser
-from hostmanager.agent.single_instance import ManagerRunningError, acquire_manager_lock
-from hostmanager.agent.startup_state import load_startup_state
+from hostmanager.agent.targets.startup_state import load_startup_state
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.site_file import load_site_file
 

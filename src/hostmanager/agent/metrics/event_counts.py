@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-from hostmanager.agent.health_monitor import HealthChange
+from hostmanager.agent.monitoring.health_monitor import HealthChange
 from hostmanager.core.events import Timestamp
 from hostmanager.core.health import RunHealth
 from hostmanager.core.record import InstanceRecord

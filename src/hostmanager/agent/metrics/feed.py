@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from hostmanager.agent.health_monitor import HealthChange
 from hostmanager.agent.host import Host
 from hostmanager.agent.metrics.codes import HEALTH_CODES, STATE_CODES, TARGET_CODES
-from hostmanager.agent.off_target import is_at_target
-from hostmanager.agent.resource_usage import Usage
+from hostmanager.agent.monitoring.health_monitor import HealthChange
+from hostmanager.agent.monitoring.off_target import is_at_target
+from hostmanager.agent.monitoring.resource_usage import Usage
 from hostmanager.core.events import Timestamp
 from hostmanager.core.health import Health
 from hostmanager.core.policy import stability

@@ -17,7 +17,7 @@ from hostmanager import __version__
 from hostmanager.agent.metrics.codes import HEALTH_CODES, STATE_CODES, TARGET_CODES
 from hostmanager.agent.metrics.event_counts import Histogram
 from hostmanager.agent.metrics.view import HostView
-from hostmanager.agent.resource_usage import Usage
+from hostmanager.agent.monitoring.resource_usage import Usage
 from hostmanager.core.health import Health
 from hostmanager.core.model import Target
 from hostmanager.core.policy import stability

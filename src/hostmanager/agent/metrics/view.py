@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hostmanager.agent.host import Host
 from hostmanager.agent.metrics.event_counts import Histogram
-from hostmanager.agent.resource_usage import Usage
+from hostmanager.agent.monitoring.resource_usage import Usage
 from hostmanager.core.events import Timestamp
 from hostmanager.core.health import Health
 from hostmanager.core.record import InstanceRecord

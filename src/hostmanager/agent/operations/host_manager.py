@@ -41,7 +41,7 @@ from hostmanager.agent.operations.restart import restart
 from hostmanager.agent.operations.session_data import LiveSessionData, encode_live, session_data
 from hostmanager.agent.operations.silence import silence
 from hostmanager.agent.operations.update import update
-from hostmanager.agent.startup_state import StartupState
+from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate

@@ -4,12 +4,12 @@ from typing import Any
 
 from ocs import ocs_agent
 
+from hostmanager.agent.monitoring.resource_usage import COLUMNS, INTERVAL
 from hostmanager.agent.operations.coroutine_operation import (
     ManagedHost,
     TaskResult,
     operation,
 )
-from hostmanager.agent.resource_usage import COLUMNS, INTERVAL
 from hostmanager.util.text import quote_value
 
 

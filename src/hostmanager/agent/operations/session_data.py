@@ -9,8 +9,8 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from hostmanager.agent.health_monitor import HealthMonitor
 from hostmanager.agent.host import Host
+from hostmanager.agent.monitoring.health_monitor import HealthMonitor
 from hostmanager.agent.site_tracker import SITE_CONFIG_KEY
 from hostmanager.core.events import Timestamp
 from hostmanager.core.messages import messages_for

@@ -5,7 +5,7 @@ from typing import Any
 from ocs import ocs_agent
 
 from hostmanager.agent import audit
-from hostmanager.agent.journald import log_fields
+from hostmanager.agent.daemon.journald import log_fields
 from hostmanager.agent.operations.coroutine_operation import (
     ManagedHost,
     TaskResult,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hostmanager.agent.health_monitor import HealthChange
 from hostmanager.agent.metrics.event_counts import EXIT_REASONS, EventCounts, Histogram, exit_reason
+from hostmanager.agent.monitoring.health_monitor import HealthChange
 from hostmanager.core.events import ExitStatus, Timestamp
 from hostmanager.core.health import Health, RunHealth
 from hostmanager.core.model import InstanceSpec, Target

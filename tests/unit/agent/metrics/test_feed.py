@@ -10,10 +10,10 @@ from ocs.common.influxdb_drivers import format_data
 from ocs.ocs_feed import Block, Feed
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.health_monitor import HealthChange
 from hostmanager.agent.metrics import feed as module
 from hostmanager.agent.metrics.feed import FEED_INTERVAL, GATHERING, FeedPublisher, field_name
-from hostmanager.agent.resource_usage import Usage
+from hostmanager.agent.monitoring.health_monitor import HealthChange
+from hostmanager.agent.monitoring.resource_usage import Usage
 from hostmanager.core.events import Timestamp
 from hostmanager.core.health import Health
 from hostmanager.core.model import InstanceSpec, Target

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.router_absence import EXIT_REASON_GRACE, RouterAbsence
+from hostmanager.agent.monitoring.router_absence import EXIT_REASON_GRACE, RouterAbsence
 from hostmanager.journal import EntryKind
 
 

@@ -6,7 +6,7 @@ A start after a crash only repeats the command line, so what operators requested
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import InstanceSpec, Kind, ObservedRun, Target
 from hostmanager.core.protocols import Driver
 from hostmanager.core.record import ANY_RUN

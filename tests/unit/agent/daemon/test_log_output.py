@@ -8,8 +8,8 @@ import time
 import pytest
 from tests.support.waiting import wait_for
 
-from hostmanager.agent import log_output
-from hostmanager.agent.log_output import (
+from hostmanager.agent.daemon import log_output
+from hostmanager.agent.daemon.log_output import (
     MAX_RECORD_CHARS,
     LogListener,
     LogOutput,

@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from hostmanager.agent.journald import (
+from hostmanager.agent.daemon.journald import (
     FIELDS_ATTRIBUTE,
     JournaldClient,
     current_fields,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.off_target import STEADY_AFTER, OffTargetTimes
+from hostmanager.agent.monitoring.off_target import STEADY_AFTER, OffTargetTimes
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.snapshot import Snapshot

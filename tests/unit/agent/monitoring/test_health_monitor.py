@@ -6,7 +6,12 @@ from random import Random
 import pytest
 from tests.unit.core.fakes import World
 
-from hostmanager.agent.health_monitor import STEP, WINDOW_INTERVAL, HealthChange, HealthMonitor
+from hostmanager.agent.monitoring.health_monitor import (
+    STEP,
+    WINDOW_INTERVAL,
+    HealthChange,
+    HealthMonitor,
+)
 from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY, READY_TIMEOUT, Health
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
 from hostmanager.core.protocols import guard_of

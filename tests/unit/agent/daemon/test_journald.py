@@ -4,7 +4,7 @@ import logging
 import os
 from struct import unpack
 
-from hostmanager.agent.journald import (
+from hostmanager.agent.daemon.journald import (
     current_fields,
     encode_entry,
     leads_to_journald,

@@ -7,8 +7,8 @@ forgotten; its next start removes the completion.
 
 from collections.abc import Callable
 
-from hostmanager.agent.completions import SavedCompletion
-from hostmanager.agent.target_store import TargetStore
+from hostmanager.agent.targets.completions import SavedCompletion
+from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import Completion, InstanceRecord
 from hostmanager.core.snapshot import Snapshot

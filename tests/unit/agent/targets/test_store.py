@@ -9,10 +9,10 @@ from unittest.mock import patch
 import pytest
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.completions import SavedCompletion
-from hostmanager.agent.startup_state import StartupState
-from hostmanager.agent.target_keeper import TargetKeeper
-from hostmanager.agent.target_store import SAVE_RETRY_INTERVAL, TargetStore
+from hostmanager.agent.targets.completions import SavedCompletion
+from hostmanager.agent.targets.keeper import TargetKeeper
+from hostmanager.agent.targets.startup_state import StartupState
+from hostmanager.agent.targets.store import SAVE_RETRY_INTERVAL, TargetStore
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
 from hostmanager.core.protocols import guard_of
 from hostmanager.core.record import Completion, InstanceRecord, State
@@ -38,7 +38,7 @@ def make(path, clock):
 
 
 async def flushed(store: TargetStore) -> str:
-    with patch("hostmanager.agent.target_store.HUNG_DISK_TIMEOUT", 30.0):  # for a slow disk
+    with patch("hostmanager.agent.targets.store.HUNG_DISK_TIMEOUT", 30.0):  # for a slow disk
         not_kept = await store.flush()
     assert store._job is None or store._job.done()
     return not_kept
@@ -186,7 +186,7 @@ def test_numbers_of_an_origin_that_are_none_are_left_out(path, make, number):
 async def test_origins_never_make_the_file_too_large_to_be_read(path, make):
     store = make()
     targets = {f"agent{n}": Target.DOWN for n in range(50)}
-    with patch("hostmanager.agent.target_store.MAX_TARGETS_FILE_BYTES", 2_000):
+    with patch("hostmanager.agent.targets.store.MAX_TARGETS_FILE_BYTES", 2_000):
         for name in targets:
             store.set_targets({name: Target.DOWN}, replace(ANN, reason=name * 10))
         await flushed(store)
@@ -322,7 +322,7 @@ async def test_on_a_full_disk_the_file_is_overwritten_in_place(path, make, monke
     store = make()
     store.set_targets({"a": Target.DOWN, "b": Target.UP})
     await flushed(store)
-    monkeypatch.setattr("hostmanager.agent.target_store.replace_file", full_disk)
+    monkeypatch.setattr("hostmanager.agent.targets.store.replace_file", full_disk)
     store.reset()  # shorter than before
     await flushed(store)
     assert make().load() == {}
@@ -334,7 +334,7 @@ async def test_on_a_full_disk_the_file_is_overwritten_in_place(path, make, monke
 async def test_on_a_full_disk_without_a_file_the_error_is_reported_once(
     path, make, monkeypatch, caplog
 ):
-    monkeypatch.setattr("hostmanager.agent.target_store.replace_file", full_disk)
+    monkeypatch.setattr("hostmanager.agent.targets.store.replace_file", full_disk)
     store = make()
     for target in Target:
         store.set_targets({"a": target})

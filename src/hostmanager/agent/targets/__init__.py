@@ -1,0 +1,1 @@
+"""The targets that operators set, kept over the end of the manager."""
