@@ -1,7 +1,7 @@
 """Make states.md from the table of transitions, so that the picture cannot be wrong.
 
 Run it with ``python docs/make_states.py``. The arrows are found by trying: every state, every
-event and every combination of what else can be known goes through `transition_table.step`.
+event and every combination of what else can be known goes through `transitions.table.step`.
 """
 
 import itertools
@@ -27,8 +27,8 @@ from hostmanager.core.record import (
     ObservedStatus,
     State,
 )
-from hostmanager.core.transition_table import TABLE, step
-from hostmanager.core.transitions import no_change, unexpected
+from hostmanager.core.transitions.stopped import no_change, unexpected
+from hostmanager.core.transitions.table import TABLE, step
 
 PAGE = Path(__file__).with_name("states.md")
 COMMAND = "python docs/make_states.py"
@@ -38,7 +38,7 @@ INTRODUCTION = f"""\
 # Agent states
 
 *This page is made by `{COMMAND}` from the table in
-`src/hostmanager/core/transition_table.py`; change it there.*
+`src/hostmanager/core/transitions/table.py`; change it there.*
 
 The manager compares what is requested of an instance (its target, its entry in the site
 config) with what is known of it, each time that either changes. An instance is always in one of

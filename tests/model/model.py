@@ -21,7 +21,7 @@ from hostmanager.core.model import (
 )
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import ChangeRequest, InstanceRecord, State
-from hostmanager.core.transition_table import step
+from hostmanager.core.transitions.table import step
 from tests.model.node import (
     LATER,
     NOW,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from hostmanager.core import events as ev
-from hostmanager.core import transition_table
 from hostmanager.core.events import EventType
 from hostmanager.core.record import State
-from hostmanager.core.transitions import Transition, no_change, reconcile_stopped
+from hostmanager.core.transitions import table as transition_table
+from hostmanager.core.transitions.stopped import Transition, no_change, reconcile_stopped
 from tests.model import model
 from tests.model.explore import Exploration, explore
 from tests.model.model import Violation

@@ -17,7 +17,7 @@ from hostmanager.core.policy import Policy
 from hostmanager.core.protocols import Clock, Driver, ReportObservation, Timer
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.start_order import StartGate
-from hostmanager.core.transition_table import step
+from hostmanager.core.transitions.table import step
 from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 An `InstanceRecord` has the spec, the target and the state of an instance, and four groups: the
 change that was requested, the current run, the failures so far, and what the driver observes.
-`record_update` tells how an event changes it; `transitions` tells what the states mean and what
-to do.
+`transitions.record_update` tells how an event changes it; `transitions.table` what the states mean
+and what to do.
 """
 
 from dataclasses import dataclass, replace

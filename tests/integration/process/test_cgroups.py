@@ -23,7 +23,7 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import InstanceSettings, InstanceSpec
 from hostmanager.drivers.process import ProcessDriver, find_cgroups
-from hostmanager.drivers.process.cgroups import AgentCgroups
+from hostmanager.drivers.process.limits.cgroups import AgentCgroups
 from hostmanager.util import cgroup
 from hostmanager.util.cgroup import MANAGER_SUBGROUP
 from tests.integration.process.conftest import LOCK_TIMEOUT, PYTHON, until

@@ -9,7 +9,7 @@ import pytest
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSettings, InstanceSpec
-from hostmanager.drivers.process import process_limits
+from hostmanager.drivers.process.limits import process_limits
 from tests.integration.process.conftest import until
 
 SHOW = ("sh", "-c", 'printf %s "[$WORD]"; echo "($HOST_TEST)"; echo said; exec sleep 600')

@@ -21,10 +21,10 @@ import pytest
 
 from hostmanager.core.model import InstanceSettings, InstanceSpec
 from hostmanager.drivers.process import LaunchCommand, WarmLauncher
+from hostmanager.drivers.process.limits.process_limits import LimitError
 from hostmanager.drivers.process.output.output_sink import DirectFileSink
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
-from hostmanager.drivers.process.process_limits import LimitError
 from hostmanager.drivers.process.spawn import SpawnedProcess, SpawnError, spawn
 from hostmanager.drivers.process.warm import launcher as launchers
 from hostmanager.util.secret import Environment
@@ -276,7 +276,7 @@ def test_a_process_that_may_not_have_its_limits_never_begins(launches, monkeypat
     def refuse(_pid: int, _settings: object) -> None:
         raise LimitError("nice", "no")
 
-    monkeypatch.setattr("hostmanager.drivers.process.process_limits.apply_limits", refuse)
+    monkeypatch.setattr("hostmanager.drivers.process.limits.process_limits.apply_limits", refuse)
     before = agents_alive()
     with pytest.raises(SpawnError, match="nice"):
         launches.launch("d", "--wait", "--say", "begun")

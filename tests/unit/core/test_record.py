@@ -17,7 +17,7 @@ from hostmanager.core.record import (
     ObservedStatus,
     State,
 )
-from hostmanager.core.record_update import TransitionInput, apply_event
+from hostmanager.core.transitions.record_update import TransitionInput, apply_event
 from tests.unit.core.fake_engine import passive, service
 from tests.unit.core.fakes import spec
 

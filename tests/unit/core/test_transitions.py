@@ -16,9 +16,9 @@ from hostmanager.core.events import EVENT_TYPES, StopStage, event_name
 from hostmanager.core.messages import ENGINE_KILL_MARGIN
 from hostmanager.core.model import DEFAULT_STOP_GRACE, Kind, Target
 from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, RESTING_STATES, State
-from hostmanager.core.record_update import TransitionInput, apply_event
-from hostmanager.core.transition_table import TABLE, step
-from hostmanager.core.transitions import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT, QUEUED_FOR_LAUNCH
+from hostmanager.core.transitions.record_update import TransitionInput, apply_event
+from hostmanager.core.transitions.stopped import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT, QUEUED_FOR_LAUNCH
+from hostmanager.core.transitions.table import TABLE, step
 from tests.support.seeds import TIMES
 from tests.unit.core.combinations import NOW, POLICY, events, records, violations_of
 

@@ -9,7 +9,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.record import State
-from hostmanager.core.transition_table import step
+from hostmanager.core.transitions.table import step
 from tests.unit.core.fake_engine import NO_ANSWER, foreign, passive, service
 from tests.unit.core.fakes import CRASHES, NO_PROGRAM, UNKILLABLE, Behaviour, spec
 from tests.unit.core.steps import ask, shown, start

@@ -32,7 +32,7 @@ from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process import non_child_exit
 from hostmanager.drivers.process.launch_gate import LaunchGate
-from hostmanager.drivers.process.live_limits import LiveLimits, Shortfall
+from hostmanager.drivers.process.limits.live_limits import LiveLimits, Shortfall
 from hostmanager.drivers.process.output.last_output import LastOutputReader
 from hostmanager.drivers.process.output.output_sink import (
     DirectFileSink,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from hostmanager.core.events import Exited, ExitedWithRemnants, RemnantsGone, StopStage
-from hostmanager.drivers.process.cgroups import AgentCgroups
+from hostmanager.drivers.process.limits.cgroups import AgentCgroups
 from hostmanager.drivers.process.output.last_output import LastOutputReader
 from hostmanager.drivers.process.ownership.descendants import Remnants
 from hostmanager.drivers.process.ownership.discovery import LOCK_TIMEOUT

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec, ObservedRun
-from hostmanager.drivers.process import process_limits
+from hostmanager.drivers.process.limits import process_limits
 from hostmanager.drivers.process.output.output_sink import OutputPosition, OutputSink
 from hostmanager.drivers.process.ownership import instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.discovery import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hostmanager.core.events import ExitStatus, StopStage
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.protocols import ReportObservation
-from hostmanager.drivers.process.live_limits import LiveLimits
+from hostmanager.drivers.process.limits.live_limits import LiveLimits
 from hostmanager.drivers.process.output.output_sink import OutputPosition
 from hostmanager.drivers.process.ownership.descendants import Descendants
 from hostmanager.drivers.process.spawn import LaunchCommand, SpawnedProcess

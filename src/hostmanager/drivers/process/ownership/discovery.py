@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.model import InstanceSpec, ObservedRun
-from hostmanager.drivers.process.cgroups import NO_CGROUPS, AgentCgroups
+from hostmanager.drivers.process.limits.cgroups import NO_CGROUPS, AgentCgroups
 from hostmanager.drivers.process.ownership import env_tag, instance_lock, rlimit_tag
 from hostmanager.drivers.process.ownership.env_tag import TaggedProcess
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity

@@ -4,8 +4,8 @@ import threading
 from dataclasses import dataclass, replace
 
 from hostmanager.core.model import InstanceSettings, InstanceSpec
-from hostmanager.drivers.process.cgroups import AgentCgroups
-from hostmanager.drivers.process.process_limits import change_limits
+from hostmanager.drivers.process.limits.cgroups import AgentCgroups
+from hostmanager.drivers.process.limits.process_limits import change_limits
 from hostmanager.util.procfs import list_pids, session_id
 
 

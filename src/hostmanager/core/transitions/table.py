@@ -45,8 +45,8 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import EVENT_TYPES, EventType, Timestamp
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import InstanceRecord, State
-from hostmanager.core.record_update import TransitionInput, apply_event
-from hostmanager.core.transitions import (
+from hostmanager.core.transitions.record_update import TransitionInput, apply_event
+from hostmanager.core.transitions.stopped import (
     Transition,
     TransitionResult,
     begin_launch,

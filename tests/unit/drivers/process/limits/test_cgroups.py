@@ -11,7 +11,7 @@ import os
 import pytest
 
 from hostmanager.core.model import InstanceSettings
-from hostmanager.drivers.process.cgroups import (
+from hostmanager.drivers.process.limits.cgroups import (
     NO_CGROUPS,
     NO_SUBGROUP,
     NOT_DELEGATED,

@@ -1,7 +1,7 @@
 """The transitions: what to do in a state, with all that is known of an instance.
 
 Each is a pure function of the record, in which the event is recorded already, and of what else
-the step may use; `transition_table` says which event leads to which of them, and why.
+the step may use; `table` says which event leads to which of them, and why.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from hostmanager.core.record import (
     ObservedStatus,
     State,
 )
-from hostmanager.core.record_update import TransitionInput, reconsider_backoff
+from hostmanager.core.transitions.record_update import TransitionInput, reconsider_backoff
 from hostmanager.util.text import format_duration
 
 LAUNCH_TIMEOUT = 10.0
