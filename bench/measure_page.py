@@ -13,7 +13,7 @@ from bench.experiment import Experiment
 from bench.harness import Harness, Run, agents, ids
 from bench.model import OURS, CannotMeasureError, Goal, Row, Samples
 from bench.page_watch import death_known, death_on_page, followed
-from hostmanager.client.live_site import LiveSite
+from hostmanager.client.watch.live_site import LiveSite
 
 GOAL = Goal(median=0.3, p99=0.3)
 

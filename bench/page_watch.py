@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hostmanager.cli.main import command_parser
-from hostmanager.client.live_site import LiveSite
+from hostmanager.client.watch.live_site import LiveSite
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

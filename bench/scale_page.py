@@ -27,7 +27,7 @@ from bench.process_watch import cpu_seconds, resident_bytes
 from bench.scale import say
 from bench.scale_measure import Usage
 from bench.scale_site import SimulatedSite, host_name
-from hostmanager.client.live_site import LiveSite
+from hostmanager.client.watch.live_site import LiveSite
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

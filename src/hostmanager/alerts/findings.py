@@ -9,7 +9,6 @@ from itertools import chain
 
 from hostmanager.alerts.model import ROUTER, Finding, SiteObservation, Subject
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.poller import SessionOrError
 from hostmanager.client.site_model import Site, SiteHost
 from hostmanager.client.status.findings import BROKEN, build_host_status
 from hostmanager.client.status.model import (
@@ -20,6 +19,7 @@ from hostmanager.client.status.model import (
     last_exit_text,
     silence_text,
 )
+from hostmanager.client.watch.poller import SessionOrError
 from hostmanager.util.text import format_age, format_duration, join_sentences, truncate
 
 MAX_TOLD_CHARS = 300

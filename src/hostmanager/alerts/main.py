@@ -16,7 +16,7 @@ from hostmanager.alerts.service import AlarmService
 from hostmanager.alerts.site_watch import SiteWatch
 from hostmanager.alerts.state_file import StateDirectoryError, state_directory
 from hostmanager.client.errors import ClientError
-from hostmanager.client.site_sessions import keep_connections_alive
+from hostmanager.client.watch.site_sessions import keep_connections_alive
 from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.util.lockfile import acquire_lock

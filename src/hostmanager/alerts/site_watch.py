@@ -4,7 +4,7 @@ import argparse
 
 from hostmanager.alerts.findings import observe
 from hostmanager.alerts.model import SiteObservation
-from hostmanager.client.site_sessions import ROUTER_PROBE, SiteSessions
+from hostmanager.client.watch.site_sessions import ROUTER_PROBE, SiteSessions
 
 LOOK_INTERVAL = 5.0
 """Seconds between two looks at the site."""

@@ -7,8 +7,8 @@ from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, Com
 from hostmanager.cli.output import Output
 from hostmanager.client.change.stops import lost_reason_text
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.manager_client import ManagerClient, OperationResult
-from hostmanager.client.multi_host import HostResults, TargetManagers, run_on_all
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.multi_host import HostResults, TargetManagers, run_on_all
 
 
 def request_on_all(

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from hostmanager.client.request_origin import reason_problem
+from hostmanager.client.managers.request_origin import reason_problem
 from hostmanager.client.text import SINCE_HELP, parse_since
 from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.numbers import parse_number

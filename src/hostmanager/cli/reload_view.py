@@ -6,7 +6,7 @@ from hostmanager.cli.exit_codes import FAILED, OK
 from hostmanager.cli.host_results import error_code
 from hostmanager.cli.output import Output
 from hostmanager.client.change.reload_plan import SiteChanges, fetch_site_changes
-from hostmanager.client.multi_host import TargetManagers
+from hostmanager.client.managers.multi_host import TargetManagers
 
 MARKS_HELP = """\
 marks:

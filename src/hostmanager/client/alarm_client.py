@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
-from hostmanager.client.manager_client import OperationResult, make_agent_client, run_with_limit
+from hostmanager.client.managers.manager_client import (
+    OperationResult,
+    make_agent_client,
+    run_with_limit,
+)
 from hostmanager.client.site_model import Site
 
 ALERTS_CLASS = "HostManagerAlerts"

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:  # it imports requests, and every command reads times
-    from hostmanager.client.manager_client import ManagerClient
+    from hostmanager.client.managers.manager_client import ManagerClient
 
 
 class RelativeTime(float):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from ocs.site_config import add_arguments
 
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.manager_client import ManagerClient
-from hostmanager.client.poller import SessionOrError, SessionPoller
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.site_model import SiteHost, read_site
 from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.client.watch.poller import SessionOrError, SessionPoller
 from hostmanager.demo.site import HOST, MANAGER, DemoSite
 from hostmanager.util.text import end_sentence
 

@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
-from hostmanager.client.log_reader import LogSource
-from hostmanager.client.manager_client import ManagerClient
+from hostmanager.client.logs.log_reader import LogSource
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.web.context import ARGS, known_agent, known_host, reader_of
 from hostmanager.web.output_feed import OutputFeed, OutputFeeds

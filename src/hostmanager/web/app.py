@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError, ManagerError
-from hostmanager.client.live_site import LiveSite
+from hostmanager.client.watch.live_site import LiveSite
 from hostmanager.web import security
 from hostmanager.web.agent_reader import READS
 from hostmanager.web.context import (

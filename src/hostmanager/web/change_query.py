@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from hostmanager.client.change.plan import Selection
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.request_origin import reason_problem
+from hostmanager.client.managers.request_origin import reason_problem
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.text import parse_time_span
 from hostmanager.web.errors import PageError

@@ -6,10 +6,10 @@ from typing import Any
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError
-from hostmanager.client.live_site import LiveSite
-from hostmanager.client.manager_client import ManagerClient, make_clients
+from hostmanager.client.managers.manager_client import ManagerClient, make_clients
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.client.watch.live_site import LiveSite
 from hostmanager.core.request_origin import MAX_REQUESTER_CHARS, text_problem
 from hostmanager.util.secret import Secret
 from hostmanager.util.text import closest_matches

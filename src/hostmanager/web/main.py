@@ -13,7 +13,7 @@ from math import isinf
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError
-from hostmanager.client.live_site import LiveSite
+from hostmanager.client.watch.live_site import LiveSite
 from hostmanager.util.listen_address import why_not_listening
 from hostmanager.util.notify_socket import NotifySocket, from_environ
 from hostmanager.web.app import create_app

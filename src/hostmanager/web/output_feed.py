@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.log_filter import LogLine
-from hostmanager.client.log_reader import LogSource
+from hostmanager.client.logs.log_filter import LogLine
+from hostmanager.client.logs.log_reader import LogSource
 from hostmanager.util.text import format_duration
 from hostmanager.web.errors import PageError
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hostmanager.client.log_filter import (
+from hostmanager.client.logs.log_filter import (
     LEVELS,
     FollowedFilter,
     LogFilter,
@@ -13,7 +13,7 @@ from hostmanager.client.log_filter import (
     level_of,
     split_records,
 )
-from hostmanager.client.log_reader import LogSource
+from hostmanager.client.logs.log_reader import LogSource
 from hostmanager.client.text import format_time, parse_since, sanitize, strip_timestamp
 from hostmanager.util.text import truncate
 from hostmanager.web.errors import PageError

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostmanager.client.live_site import LiveSite
 from hostmanager.client.status.problems import find_notes, find_problems
+from hostmanager.client.watch.live_site import LiveSite
 from hostmanager.web.site_view import AgentGroup, SiteQuery, groups_of
 
 KEEPALIVE_INTERVAL = 5.0

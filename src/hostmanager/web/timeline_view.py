@@ -9,13 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError
-from hostmanager.client.manager_client import ManagerClient
-from hostmanager.client.site_history import HostHistory, SiteHistory
+from hostmanager.client.history.site_history import HostHistory, SiteHistory
+from hostmanager.client.history.time_range import TimeRange, parse_range
+from hostmanager.client.history.timeline import CurrentState, HostEvents, make_lanes
+from hostmanager.client.history.timeline_model import TimeSpan
+from hostmanager.client.history.timeline_summary import LaneSummary, summarize_lane
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import HostStatus
-from hostmanager.client.time_range import TimeRange, parse_range
-from hostmanager.client.timeline import CurrentState, HostEvents, make_lanes
-from hostmanager.client.timeline_model import TimeSpan
-from hostmanager.client.timeline_summary import LaneSummary, summarize_lane
 from hostmanager.util.text import closest_matches, format_duration
 from hostmanager.web.context import args_of, known_host, reader_of, site_of, url_of
 from hostmanager.web.errors import NotFoundError, PageError, PageLink

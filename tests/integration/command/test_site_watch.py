@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostmanager.alerts.site_watch import SiteWatch
-from hostmanager.client.poller import THREAD_NAME
+from hostmanager.client.watch.poller import THREAD_NAME
 
 SITE = """\
 hub: {wamp_server: "ws://127.0.0.1:9/ws", wamp_http: "http://127.0.0.1:9/call",

@@ -11,8 +11,8 @@ from tests.support.http_bridge import child, session
 from tests.support.waiting import BUSY_MACHINE
 
 from hostmanager.cli.main import command_parser
-from hostmanager.client.live_site import LiveSite
-from hostmanager.client.poller import THREAD_NAME
+from hostmanager.client.watch.live_site import LiveSite
+from hostmanager.client.watch.poller import THREAD_NAME
 
 LIMIT = 30.0 * BUSY_MACHINE
 

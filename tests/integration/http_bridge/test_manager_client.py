@@ -5,8 +5,8 @@ import time
 import pytest
 from tests.support.http_bridge import child, session
 
-from hostmanager.client import manager_client
 from hostmanager.client.errors import ManagerError
+from hostmanager.client.managers import manager_client
 
 
 def sites(bridge, site_file, number, **children):

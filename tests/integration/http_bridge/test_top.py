@@ -15,9 +15,9 @@ from tests.unit.cli.top.site import on_screen
 from hostmanager.cli.options import add_common, add_selection
 from hostmanager.cli.top.app import TopApp
 from hostmanager.cli.top.data_source import LiveDataSource
-from hostmanager.client.poller import SessionPoller
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import hosts_to_query
+from hostmanager.client.watch.poller import SessionPoller
 from hostmanager.util.help_parser import HelpParser
 
 

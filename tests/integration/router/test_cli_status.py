@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hostmanager.client.manager_client import NO_ROUTER_HINT
+from hostmanager.client.managers.manager_client import NO_ROUTER_HINT
 from tests.integration.router.cli_site import make_cli_site, on_a_terminal, plain
 from tests.support.clients import client
 from tests.support.sites import instance

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from hostmanager.client.journal_event import decode_compact
+from hostmanager.client.history.journal_event import decode_compact
 from tests.integration.router.steps import messages, outcome, send, wait_ready, wait_states
 from tests.support.clients import client
 from tests.support.sites import instance

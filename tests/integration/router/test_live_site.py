@@ -11,11 +11,11 @@ from contextlib import suppress
 import pytest
 
 from hostmanager.cli.main import command_parser
-from hostmanager.client import feed_listener
-from hostmanager.client.host_board import HeardAgent
-from hostmanager.client.live_site import LiveSite
-from hostmanager.client.poller import THREAD_NAME
 from hostmanager.client.status.model import StatusSeverity
+from hostmanager.client.watch import feed_listener
+from hostmanager.client.watch.host_board import HeardAgent
+from hostmanager.client.watch.live_site import LiveSite
+from hostmanager.client.watch.poller import THREAD_NAME
 from tests.integration.conftest import SHORT
 from tests.support.sites import instance
 from tests.support.waiting import BUSY_MACHINE

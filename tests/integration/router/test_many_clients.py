@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from hostmanager.client.manager_client import ManagerClient
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.site_model import read_site
 from tests.support.clients import call
 from tests.support.sites import instance

@@ -10,8 +10,8 @@ from unittest.mock import Mock
 import pytest
 
 from hostmanager.cli.main import command_parser
-from hostmanager.client.feed_listener import FeedListener
 from hostmanager.client.site_model import read_site
+from hostmanager.client.watch.feed_listener import FeedListener
 from tests.integration.systemd.fake_host import HOSTMANAGER
 from tests.support.managers import Manager
 from tests.support.sites import instance

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from hostmanager.client.journal_event import decode_compact, event_of_entry
+from hostmanager.client.history.journal_event import decode_compact, event_of_entry
 from hostmanager.journal import EntryKind, Query
 from hostmanager.journal import compact as compact_module
 

@@ -3,9 +3,9 @@
 import pytest
 
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.poller import NO_ANSWER_YET
 from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.findings import build_host_status
+from hostmanager.client.watch.poller import NO_ANSWER_YET
 from hostmanager.siteconfig.site_file import load_all_hosts
 from hostmanager.web.config_view import host_config, read_config_file
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.log_filter import LogLine
+from hostmanager.client.logs.log_filter import LogLine
 from hostmanager.web import output_feed
 from hostmanager.web.errors import PageError
 from hostmanager.web.output_feed import OutputFeed, OutputFeeds

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hostmanager.client.log_filter import LogLine
-from hostmanager.client.log_reader import LogSource
-from hostmanager.client.manager_client import OperationResult
+from hostmanager.client.logs.log_filter import LogLine
+from hostmanager.client.logs.log_reader import LogSource
+from hostmanager.client.managers.manager_client import OperationResult
 from hostmanager.client.status.model import AgentStatus
 from hostmanager.web.errors import PageError
 from hostmanager.web.output_feed import Batch

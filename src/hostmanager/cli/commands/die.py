@@ -13,8 +13,8 @@ from hostmanager.cli.output import Output, command
 from hostmanager.client.change.die_plan import ManagerEnd, plan_die, stops_of
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.manager_client import ManagerClient, OperationResult
-from hostmanager.client.multi_host import select_managers
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 
 DIE_TIMEOUT = 60.0

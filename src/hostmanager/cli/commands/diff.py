@@ -6,7 +6,7 @@ from typing import Any
 from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.reload_view import MARKS_HELP, diff_code, show_reload
-from hostmanager.client.multi_host import select_managers
+from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 
 DESCRIPTION = """\

@@ -12,8 +12,8 @@ from hostmanager.cli.exit_codes import FAILED, OK, CommandError
 from hostmanager.cli.host_results import error_code
 from hostmanager.cli.output import Output, command
 from hostmanager.client.errors import ManagerError, require_router
-from hostmanager.client.history_fold import fold_cycles
-from hostmanager.client.journal_reader import (
+from hostmanager.client.history.crash_loops import fold_cycles
+from hostmanager.client.history.journal_reader import (
     ENTRY_KINDS,
     JournalEntries,
     JournalQuery,
@@ -21,7 +21,7 @@ from hostmanager.client.journal_reader import (
     read_for_folding,
     read_journals,
 )
-from hostmanager.client.manager_client import make_clients
+from hostmanager.client.managers.manager_client import make_clients
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.selection import matches, select_hosts, suggestions
 from hostmanager.client.text import format_time, sanitize

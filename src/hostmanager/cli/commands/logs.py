@@ -11,9 +11,14 @@ from rich.text import Text
 from hostmanager.cli import options
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.output import Output, command
-from hostmanager.client.log_filter import LEVELS, LogFilter, LogLine
-from hostmanager.client.log_reader import MAX_LINES_PER_REQUEST, LogSource, limit_to_run, read_all
-from hostmanager.client.manager_client import make_clients
+from hostmanager.client.logs.log_filter import LEVELS, LogFilter, LogLine
+from hostmanager.client.logs.log_reader import (
+    MAX_LINES_PER_REQUEST,
+    LogSource,
+    limit_to_run,
+    read_all,
+)
+from hostmanager.client.managers.manager_client import make_clients
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.client.text import format_time, sanitize, strip_timestamp

@@ -11,7 +11,7 @@ from hostmanager.cli.output import Output, command
 from hostmanager.client.change.orphans_plan import site_orphans
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.multi_host import TargetManagers, select_managers
+from hostmanager.client.managers.multi_host import TargetManagers, select_managers
 from hostmanager.client.site_model import read_site
 
 DESCRIPTION = """\

@@ -11,10 +11,10 @@ from hostmanager.cli.output import Output, command
 from hostmanager.client.change.pull_plan import plan_pull
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.manager_client import ManagerClient, OperationResult
-from hostmanager.client.multi_host import TargetManagers, select_managers
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.multi_host import TargetManagers, select_managers
+from hostmanager.client.managers.task_progress import MessageReader, run_and_stream
 from hostmanager.client.site_model import read_site
-from hostmanager.client.task_progress import MessageReader, run_and_stream
 
 DESCRIPTION = """\
 Have the managers pull the images that their compose files name, all hosts at the same time, and

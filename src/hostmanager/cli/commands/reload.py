@@ -10,7 +10,7 @@ from hostmanager.cli.output import Output, command
 from hostmanager.cli.reload_view import MARKS_HELP, reload_error_code, show_reload
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.multi_host import select_managers
+from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 
 DESCRIPTION = """\

@@ -18,13 +18,13 @@ from rich.text import Text
 from hostmanager.cli.output import Output
 from hostmanager.cli.status.result import status_exit_code, status_json
 from hostmanager.cli.status.table import headline, render_status
-from hostmanager.client.manager_client import make_clients
-from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
+from hostmanager.client.managers.manager_client import make_clients
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.findings import add_awaited, build_host_status
 from hostmanager.client.status.model import HostStatus, StatusSeverity
 from hostmanager.client.status.selection import filter_hosts
 from hostmanager.client.text import format_time
+from hostmanager.client.watch.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.util.text import join_sentences
 
 StateLines = dict[str, tuple[StatusSeverity, str]]

@@ -10,10 +10,9 @@ from hostmanager.cli.top.model import HostSnapshot, ListItem
 from hostmanager.cli.top.requests import RequestRunner, UserRequest
 from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
-from hostmanager.client.log_filter import LogLine
-from hostmanager.client.log_reader import LogSource
-from hostmanager.client.manager_client import ManagerClient, make_clients
-from hostmanager.client.poller import NO_ANSWER_YET, SessionPoller
+from hostmanager.client.logs.log_filter import LogLine
+from hostmanager.client.logs.log_reader import LogSource
+from hostmanager.client.managers.manager_client import ManagerClient, make_clients
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import (
@@ -23,6 +22,7 @@ from hostmanager.client.status.model import (
 )
 from hostmanager.client.status.selection import filter_hosts
 from hostmanager.client.text import format_time
+from hostmanager.client.watch.poller import NO_ANSWER_YET, SessionPoller
 
 ReadLines = Callable[[int], list[LogLine]]
 """Reads new lines of output, at most so many; blocks, raises `ManagerError`."""

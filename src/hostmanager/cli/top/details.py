@@ -15,7 +15,7 @@ from hostmanager.cli.top.model import ItemKey, ListItem
 from hostmanager.cli.top.screens import FullScreenPane
 from hostmanager.cli.top.widgets import Bar, LabelledRows, priority_binding
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.log_filter import LogLine
+from hostmanager.client.logs.log_filter import LogLine
 from hostmanager.client.text import format_time, sanitize, strip_timestamp
 from hostmanager.util.text import format_duration
 

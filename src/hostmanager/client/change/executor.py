@@ -20,15 +20,15 @@ from hostmanager.client.change.request_result import (
     wait_started,
 )
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.manager_client import (
+from hostmanager.client.managers.manager_client import (
     ManagerClient,
     OperationResult,
     make_clients,
     run_parallel,
 )
-from hostmanager.client.poller import SessionOrError, SessionPoller
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import HostStatus
+from hostmanager.client.watch.poller import SessionOrError, SessionPoller
 from hostmanager.core.requests import ALL
 from hostmanager.util.text import end_sentence
 

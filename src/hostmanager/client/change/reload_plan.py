@@ -7,7 +7,7 @@ from typing import Any
 from hostmanager.client.change.plan_text import REFUSED, PlanLine
 from hostmanager.client.change.stops import Stops
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.multi_host import TargetManagers
+from hostmanager.client.managers.multi_host import TargetManagers
 from hostmanager.client.reload_diff import ReloadChange, reload_changes, reload_stops
 from hostmanager.client.status.config_errors import manager_warning
 

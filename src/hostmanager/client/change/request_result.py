@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
 from hostmanager.core.requests import ALL
 
 START_CHECK_TIMEOUT = 0.5

@@ -21,7 +21,7 @@ from hostmanager.client.change.progress_text import (
 )
 from hostmanager.client.change.stops import lost_reason_text
 from hostmanager.client.errors import ClientError, ManagerError
-from hostmanager.client.manager_client import OperationResult
+from hostmanager.client.managers.manager_client import OperationResult
 
 RESULT_INTERVAL = 0.2
 """Seconds between two checks whether nobody waits any more."""

@@ -8,7 +8,7 @@ from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.change.plan_text import PlanLine
 from hostmanager.client.change.stops import by_host
 from hostmanager.client.errors import ClientError
-from hostmanager.client.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
 from hostmanager.client.status.model import AgentStatus, HostStatus, unreachable
 from hostmanager.util.text import join_names
 

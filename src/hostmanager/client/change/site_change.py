@@ -28,8 +28,9 @@ from hostmanager.client.change.silence_plan import plan_silence
 from hostmanager.client.change.stops import Stops, list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.errors import ClientError, ManagerError
-from hostmanager.client.manager_client import ManagerClient, OperationResult, make_clients
-from hostmanager.client.multi_host import select_managers
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult, make_clients
+from hostmanager.client.managers.multi_host import select_managers
+from hostmanager.client.managers.task_progress import MessageReader, run_and_stream
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.client.status.selection import (
@@ -38,7 +39,6 @@ from hostmanager.client.status.selection import (
     matches,
     select_agents,
 )
-from hostmanager.client.task_progress import MessageReader, run_and_stream
 from hostmanager.util.text import join_names, pluralize
 
 NO_STOPS = Stops("stop")

@@ -9,11 +9,11 @@ from aiohttp import web
 
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.errors import ClientError
-from hostmanager.client.history_fold import fold_cycles
-from hostmanager.client.journal_reader import JournalEntries, JournalQuery, read_journal
-from hostmanager.client.log_runs import runs
-from hostmanager.client.manager_client import ManagerClient
-from hostmanager.client.resource_history import read_resources
+from hostmanager.client.history.crash_loops import fold_cycles
+from hostmanager.client.history.journal_reader import JournalEntries, JournalQuery, read_journal
+from hostmanager.client.history.resource_history import read_resources
+from hostmanager.client.logs.log_runs import runs
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import last_exit_sentence
 from hostmanager.web import agent_view
 from hostmanager.web.agent_reader import READS, AgentReader

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.history_fold import JournalEntry, fold_cycles
-from hostmanager.client.incident_report import (
+from hostmanager.client.history.crash_loops import JournalEntry, fold_cycles
+from hostmanager.client.history.incident_report import (
     MAX_OUTPUTS,
     IncidentReport,
     make_report,
     report_markdown,
 )
-from hostmanager.client.journal_reader import (
+from hostmanager.client.history.journal_reader import (
     ENTRY_KINDS,
     JournalEntries,
     JournalQuery,
@@ -24,8 +24,8 @@ from hostmanager.client.journal_reader import (
     read_for_folding,
     read_journals,
 )
+from hostmanager.client.history.time_range import iso_time
 from hostmanager.client.manager_time import RelativeTime
-from hostmanager.client.time_range import iso_time
 from hostmanager.web.errors import PageError
 from hostmanager.web.pages import render
 from hostmanager.web.routes.timeline import range_links, timeline_context

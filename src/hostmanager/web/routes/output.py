@@ -11,7 +11,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.log_filter import LEVELS, LogLine
+from hostmanager.client.logs.log_filter import LEVELS, LogLine
 from hostmanager.web.agent_reader import FEEDS, LATE, PAGE_TIME, READS, AgentReader
 from hostmanager.web.errors import PageError
 from hostmanager.web.output_feed import Batch, OutputFeeds

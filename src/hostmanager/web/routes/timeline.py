@@ -5,8 +5,8 @@ from typing import Any
 from aiohttp import web
 from markupsafe import Markup
 
-from hostmanager.client.site_history import SiteHistory
-from hostmanager.client.time_range import iso_time
+from hostmanager.client.history.site_history import SiteHistory
+from hostmanager.client.history.time_range import iso_time
 from hostmanager.web.pages import TEMPLATES, render
 from hostmanager.web.svg.bands import axis_svg
 from hostmanager.web.timeline_view import (

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from hostmanager.client.history.time_range import ticks
+from hostmanager.client.history.timeline_model import ABSENT, Band, Lane, Mark, TimeSpan
 from hostmanager.client.status.model import StatusSeverity
 from hostmanager.client.text import format_time, sanitize
-from hostmanager.client.time_range import ticks
-from hostmanager.client.timeline_model import ABSENT, Band, Lane, Mark, TimeSpan
 from hostmanager.util.text import format_duration
 
 DOTS = 600

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from hostmanager.client.resource_history import ResourceHistory, TimedValue
+from hostmanager.client.history.resource_history import ResourceHistory, TimedValue
 from hostmanager.util.text import format_bytes, format_duration
 
 WIDTH, HEIGHT = 240.0, 48.0

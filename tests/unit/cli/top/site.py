@@ -13,7 +13,7 @@ from hostmanager.cli.top.model import HostSnapshot, ListItem
 from hostmanager.cli.top.requests import UserRequest
 from hostmanager.client.change.plan import AgentChange, Plan
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.log_reader import LogLine
+from hostmanager.client.logs.log_reader import LogLine
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import AgentStatus

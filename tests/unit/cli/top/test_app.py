@@ -11,7 +11,7 @@ from textual import events
 from hostmanager.cli import top
 from hostmanager.cli.top.app import TopApp
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.log_reader import LogLine
+from hostmanager.client.logs.log_reader import LogLine
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from hostmanager.client.change.running import ProgressRow, TasksChange
 from hostmanager.client.change.site_change import PreparedChange, _select, order_lines
 from hostmanager.client.change.stops import Stops
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
-from hostmanager.client.manager_client import OperationResult
+from hostmanager.client.managers.manager_client import OperationResult
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status.findings import build_host_status
 from hostmanager.core.model import InstanceSettings, InstanceSpec

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostmanager.client.history.timeline_model import Band, Lane, Mark, TimeSpan
 from hostmanager.client.status.model import StatusSeverity
-from hostmanager.client.timeline_model import Band, Lane, Mark, TimeSpan
 from hostmanager.web.svg.bands import DOTS, axis_svg, lane_svg
 
 DAY = TimeSpan(1_790_000_000.0, 1_790_086_400.0)

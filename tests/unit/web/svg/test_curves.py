@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostmanager.client.resource_history import ResourceHistory, parse_resources
+from hostmanager.client.history.resource_history import ResourceHistory, parse_resources
 from hostmanager.web.svg.curves import HEIGHT, WIDTH, curves, nice_ceiling, split_at_gaps
 
 DATA = {

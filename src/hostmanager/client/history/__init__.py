@@ -1,0 +1,1 @@
+"""What the journals of managers tell: entries, timelines, reports, resources."""

@@ -1,0 +1,194 @@
+"""Reads the journals of managers, page by page, and merges them by time."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from hostmanager.client.errors import ManagerError
+from hostmanager.client.history.crash_loops import fold_cycles
+from hostmanager.client.manager_time import by_manager_clock
+from hostmanager.client.managers.manager_client import (
+    ManagerClient,
+    OperationResult,
+    run_parallel,
+    run_with_limit,
+)
+from hostmanager.client.status.selection import is_pattern, matches
+
+ENTRY_KINDS = (
+    *("manager", "request", "result", "reload", "launch", "exit", "state", "output"),
+    *("health", "router", "journal"),
+)
+"""Kinds of entries."""
+
+MAX_PAGE_ENTRIES = 10_000
+
+GROWTH = 10
+"""So many times as many entries are read where crash loops leave few lines."""
+
+TOO_LARGE = "would have made the answer too large"
+"""What managers without pages answer when they have truncated a journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalQuery:
+    """A selection of entries.
+
+    Attributes:
+        patterns: Instance-ids and patterns of them; empty: all.
+        kinds: Kinds of entries; empty: all.
+        since: Unix time of the oldest; None: any.
+        limit: Entries, the newest.
+        is_limited_by_default: Whether that is a default, so that a note mentions it.
+        until: Unix time before which all are; None: any.
+    """
+
+    patterns: Sequence[str]
+    kinds: Sequence[str]
+    since: float | None
+    limit: int
+    is_limited_by_default: bool = True
+    until: float | None = None
+
+    def selects(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an entry is selected."""
+        if self.patterns and not matches(str(entry["instance_id"] or ""), self.patterns):
+            return False
+        if self.until is not None and entry["time"] >= self.until:
+            return False
+        return not self.kinds or entry["kind"] in self.kinds
+
+    @property
+    def selecting(self) -> dict[str, Any]:
+        """The parameters by which a manager selects itself; those of 0.1 know none of them."""
+        given = {"kinds": list(self.kinds) or None, "until": self.until}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntries:
+    """The entries of one journal.
+
+    Attributes:
+        entries: The newest last.
+        error: What is wrong with the journal; empty: nothing.
+        note: Where there are more, how to get them; empty: there are no more.
+        has_older: Whether there are older ones.
+        now: Unix time by the manager's clock; None: it did not tell.
+    """
+
+    entries: list[dict[str, Any]]
+    error: str = ""
+    note: str = ""
+    has_older: bool = False
+    now: float | None = None
+
+
+def read_journals(
+    managers: Mapping[str, ManagerClient], query: JournalQuery, answer_timeout: float
+) -> dict[str, list[JournalEntries] | ManagerError]:
+    """Read the journals of these managers at the same time; several results if ids are named."""
+    names: Sequence[str | None] = [None]
+    if query.patterns and not any(is_pattern(pattern) for pattern in query.patterns):
+        names = query.patterns
+
+    def job(manager: ManagerClient) -> Callable[[], list[JournalEntries]]:
+        return lambda: [read_journal(manager, query, name, answer_timeout) for name in names]
+
+    return run_parallel({host: job(manager) for host, manager in managers.items()}, None)
+
+
+def read_for_folding(
+    managers: Mapping[str, ManagerClient], query: JournalQuery, answer_timeout: float
+) -> dict[str, list[JournalEntries] | ManagerError]:
+    """Read as many entries as make so many lines once crash loops are folded, as far as they are.
+
+    A loop of hours fills thousands of entries, all in one line; most journals need one look.
+    """
+    limit = query.limit
+    while True:
+        journals = read_journals(managers, replace(query, limit=limit), answer_timeout)
+        lines, has_older = _folded_lines(journals)
+        if lines >= query.limit or not has_older or limit >= MAX_PAGE_ENTRIES:
+            return journals
+        limit = min(limit * GROWTH, MAX_PAGE_ENTRIES)
+
+
+def _folded_lines(journals: Mapping[str, list[JournalEntries] | ManagerError]) -> tuple[int, bool]:
+    results = {host: r for host, r in journals.items() if not isinstance(r, ManagerError)}
+    entries = [
+        {"host": host, **entry}
+        for host, of_host in results.items()
+        for result in of_host
+        for entry in result.entries
+    ]
+    has_older = any(result.has_older for of_host in results.values() for result in of_host)
+    return len(fold_cycles(entries, manager_times(journals))), has_older
+
+
+def manager_times(
+    journals: Mapping[str, list[JournalEntries] | ManagerError],
+) -> dict[str, float]:
+    """Unix time by the clock of each manager; by this one where it did not tell."""
+    known = {
+        host: result.now
+        for host, results in journals.items()
+        if not isinstance(results, ManagerError)
+        for result in results
+        if result.now is not None
+    }
+    return dict.fromkeys(journals, time.time()) | known
+
+
+def read_journal(
+    manager: ManagerClient, query: JournalQuery, name: str | None, answer_timeout: float
+) -> JournalEntries:
+    """Read the journal of a manager, of one agent or (None) of all.
+
+    Raises:
+        ManagerError: No answer.
+    """
+    params = {"instance_id": name, "since": by_manager_clock(manager, query.since, answer_timeout)}
+    try:
+        return _read_pages(manager, query, params | query.selecting, answer_timeout)
+    except ManagerError as error:
+        if error.unreachable or not query.selecting:
+            raise
+    return _read_pages(manager, query, params, answer_timeout)
+
+
+def _read_pages(
+    manager: ManagerClient, query: JournalQuery, params: dict[str, Any], answer_timeout: float
+) -> JournalEntries:
+    entries: list[dict[str, Any]] = []
+    position: dict[str, Any] = {}
+    # What is selected here, not by the manager, can be rare.
+    is_filtered = bool(query.patterns and params["instance_id"] is None)
+    is_filtered = is_filtered or not query.selecting.keys() <= params.keys()
+    params["limit"] = MAX_PAGE_ENTRIES if is_filtered else min(query.limit, MAX_PAGE_ENTRIES)
+    while True:
+        request = partial(manager.run, "history", answer_timeout, **params, **position)
+        result = run_with_limit(answer_timeout, request)
+        page = result.data.get("entries", [])
+        entries = [entry for entry in page if query.selects(entry)] + entries
+        error = str(result.data.get("trouble") or ("" if result.ok else result.text))
+        older = result.data.get("older")
+        if error or older is None or not page or len(entries) >= query.limit:
+            note = _truncation_note(result, query, is_more=older is not None, count=len(entries))
+            has_older = older is not None or len(entries) > query.limit
+            now = result.data.get("now")
+            return JournalEntries(entries[-query.limit :], error, note, has_older, now)
+        position = {"before": older}
+
+
+def _truncation_note(
+    result: OperationResult, query: JournalQuery, *, is_more: bool, count: int
+) -> str:
+    if TOO_LARGE in result.text:  # a manager without pages
+        return f"{result.text} Ask for less: an agent, --kind or --since."
+    is_truncated = is_more or count > query.limit
+    if is_truncated and query.since is not None and query.is_limited_by_default:
+        return f"these are the newest {query.limit} entries; -n {10 * query.limit} shows more."
+    return ""

@@ -1,0 +1,1 @@
+"""The output of agents: read from their managers, and selected."""

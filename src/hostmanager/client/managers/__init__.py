@@ -1,0 +1,1 @@
+"""The managers of a site, each asked over the HTTP bridge of the router."""

@@ -1,0 +1,99 @@
+"""One operation on the managers of several hosts, at the same time."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hostmanager.client.errors import ClientError, ManagerError, require_router
+from hostmanager.client.managers.manager_client import (
+    ManagerClient,
+    OperationResult,
+    fetch_sessions,
+    make_clients,
+    run_parallel,
+)
+from hostmanager.client.site_model import Site
+from hostmanager.client.status.selection import select_hosts
+from hostmanager.util.text import join_names
+
+HostResults = Mapping[str, OperationResult | ManagerError]
+"""By host."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetManagers:
+    """The managers of the hosts that a command names.
+
+    Attributes:
+        site: The site.
+        hosts: The hosts that have a manager, in the order of the file.
+        managers: By host.
+    """
+
+    site: Site
+    hosts: Sequence[str]
+    managers: Mapping[str, ManagerClient]
+
+    def fetch_sessions(self, answer_timeout: float) -> dict[str, dict[str, Any] | ManagerError]:
+        """Get their `manager` sessions.
+
+        Raises:
+            ClientError: There is no router.
+        """
+        sessions = fetch_sessions(self.managers, answer_timeout)
+        require_router(list(sessions.values()))
+        return sessions
+
+
+def select_managers(site: Site, args: argparse.Namespace) -> TargetManagers:
+    """Find the managers of the hosts that `--host` names, else of all.
+
+    Raises:
+        ClientError: None of them has one.
+    """
+    selected = select_hosts(site, args.host)
+    hosts = [host for host in selected if host in site.managers]
+    if not hosts:
+        raise ClientError(
+            f"{join_names(selected, 5)}: no manager in the site config; add an entry of class "
+            "HostManager."
+        )
+    return TargetManagers(site, hosts, make_clients(site, args, hosts))
+
+
+def run_on_all(
+    targets: TargetManagers,
+    job: Callable[[ManagerClient], OperationResult],
+    answer_timeout: float,
+    limit: float,
+) -> HostResults:
+    """Run this on each manager, at the same time.
+
+    All are asked for their session first, so that a silent one costs no more than the answer
+    timeout, however long the job may take.
+
+    Args:
+        targets: The managers.
+        job: What each is to do.
+        answer_timeout: Seconds for the first answer.
+        limit: Seconds for the job.
+
+    Raises:
+        ClientError: There is no router.
+    """
+    sessions = targets.fetch_sessions(answer_timeout)
+    jobs = {
+        host: _bind(job, targets.managers[host])
+        for host, session in sessions.items()
+        if not isinstance(session, ManagerError)
+    }
+    errors = {host: s for host, s in sessions.items() if isinstance(s, ManagerError)}
+    results = {**errors, **run_parallel(jobs, limit)}
+    return {host: results[host] for host in targets.hosts}
+
+
+def _bind(
+    job: Callable[[ManagerClient], OperationResult], manager: ManagerClient
+) -> Callable[[], OperationResult]:
+    return lambda: job(manager)

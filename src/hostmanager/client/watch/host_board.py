@@ -1,0 +1,208 @@
+"""The hosts of a site as they are shown while they are followed: judged, and with what was known last.
+
+Pure but for the clock, which comes as an argument. A host that does not answer keeps its agents as
+they were known last; their age says how old that is.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hostmanager.client.site_model import Site
+from hostmanager.client.status.findings import add_awaited, build_host_status
+from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity
+from hostmanager.client.watch.poller import NO_ANSWER_YET, SessionOrError
+
+MEASURED_INTERVAL = 30.0
+"""Seconds after which a host counts as changed though only measured values have changed."""
+
+MEASURED = frozenset({"uptime", "stability", "heartbeat_age", "resources", "process_state"})
+"""Fields of a child state that change all the time."""
+
+ROUNDED = frozenset({"next_attempt_at", "started_at"})
+"""Times that a manager computes anew for each answer: they differ by microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardAgent:
+    """An agent that beats at the router, but belongs to no manager.
+
+    Attributes:
+        instance_id: Its id.
+        agent_class: As its heartbeat says; empty: it does not.
+        host: The host under which it is in the site config; empty: it is in none.
+    """
+
+    instance_id: str
+    agent_class: str = ""
+    host: str = ""
+
+
+class HostBoard:
+    """What is known of each host, and in which version it changed last.
+
+    Attributes:
+        site: The site config.
+        version: Grows with each change.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.version = 0
+        self._answers: dict[str, tuple[SessionOrError, float]] = {}
+        self._judged: dict[str, HostStatus] = {}
+        self._last_known: dict[str, HostStatus] = {}
+        self._asked_at: dict[str, float] = {}
+        self._contents: dict[str, object] = {}
+        self._changed_in: dict[str, int] = {}
+        self._changed_at: dict[str, float] = {}
+        self._shown: list[HostStatus] = []
+        self.set_site(site, 0.0)
+
+    @property
+    def hosts(self) -> list[HostStatus]:
+        """All hosts, in the order of the site config."""
+        return self._shown
+
+    def age(self, host: str, now: float) -> float:
+        """Seconds since the answer that is shown was asked for; infinite: there is none.
+
+        A host without a manager is as the site config says: 0.
+        """
+        status = self._judged.get(host)
+        if status is not None and status.host.manager is None:
+            return 0.0
+        return now - self._asked_at.get(host, -math.inf)
+
+    def asked_at(self, host: str) -> float:
+        """When the latest answer was asked for, were it that there is none; monotonic."""
+        return self._answers[host][1] if host in self._answers else -math.inf
+
+    def changed_since(self, version: int) -> set[str]:
+        """The hosts that have changed since a version, or are gone."""
+        if version > self.version:  # of another server, before this one
+            return set(self._changed_in)
+        return {host for host, changed in self._changed_in.items() if changed > version}
+
+    def unmanaged(self, heard: Mapping[str, str]) -> list[HeardAgent]:
+        """Those that no manager controls, or is to.
+
+        Args:
+            heard: The classes of the agents that beat, by id.
+        """
+        managed, hosts = set(self.site.managers.values()), {}
+        for agent in (agent for status in self._shown for agent in status.agents):
+            hosts[agent.instance_id] = agent.host
+            if agent.child is not None or (
+                agent.is_managed and self.site.hosts[agent.host].manager
+            ):
+                managed.add(agent.instance_id)
+        return [
+            HeardAgent(name, heard[name], hosts.get(name, ""))
+            for name in sorted(heard.keys() - managed)
+        ]
+
+    def set_site(self, site: Site, now: float) -> None:
+        """Take over a site config: what is known of its hosts stays."""
+        self.site = site
+        for host in [host for host in self._contents if host not in site.hosts]:
+            for known in (
+                self._answers,
+                self._last_known,
+                self._asked_at,
+                self._contents,
+                self._changed_at,
+            ):
+                known.pop(host, None)
+            self._changed_in[host] = self.version + 1
+        self._judged = {}
+        nothing = NO_ANSWER_YET, now
+        self.update({host: self._answers.get(host, nothing) for host in site.hosts}, now)
+
+    def update(self, answers: Mapping[str, tuple[SessionOrError, float]], now: float) -> None:
+        """Judge answers.
+
+        Args:
+            answers: By host: the answer, and the monotonic time when it was asked for.
+            now: Monotonic time.
+        """
+        for host, (answer, asked_at) in answers.items():
+            if host in self.site.hosts:
+                self._answers[host] = answer, asked_at
+                self._judged[host] = self._judge(host, answer, asked_at)
+        waiting_before = _waiting(self._shown)
+        self._shown = add_awaited([self._judged[host] for host in self.site.hosts])
+        who_waits_changed = _waiting(self._shown) != waiting_before
+        changed = [
+            status.host.name
+            for status in self._shown
+            if (who_waits_changed or status.host.name in answers) and self._has_changed(status, now)
+        ]
+        self.announce(changed, now)
+
+    def _judge(self, host: str, answer: SessionOrError, asked_at: float) -> HostStatus:
+        entry = self.site.hosts[host]
+        status = build_host_status(entry, answer if entry.manager is not None else None)
+        if status.error is None:
+            self._last_known[host], self._asked_at[host] = status, asked_at
+            return status
+        return with_last_known(status, self._last_known.get(host))
+
+    def _has_changed(self, status: HostStatus, now: float) -> bool:
+        host, content = status.host.name, _content(status)
+        has_changed = content != self._contents.get(host)
+        self._contents[host] = content
+        return has_changed or now - self._changed_at.get(host, now) >= MEASURED_INTERVAL
+
+    def announce(self, hosts: Iterable[str], now: float) -> None:
+        """Begin a version, if it has something new."""
+        for host in hosts:
+            self._changed_in[host], self._changed_at[host] = self.version + 1, now
+        if any(changed > self.version for changed in self._changed_in.values()):
+            self.version += 1
+
+
+def with_last_known(status: HostStatus, last: HostStatus | None) -> HostStatus:
+    """Give a host that does not answer its agents as they were known last; nobody knows how they are."""
+    if status.error is None or last is None:
+        return status
+    known = {agent.instance_id: agent for agent in last.agents}
+    agents = [_as_last_known(agent, known.pop(agent.instance_id, None)) for agent in status.agents]
+    # What has no entry in the site config, such as unmanaged services.
+    agents += [_as_last_known(_nothing_known(agent), agent) for agent in known.values()]
+    return replace(status, agents=tuple(agents))
+
+
+def _nothing_known(agent: AgentStatus) -> AgentStatus:
+    return AgentStatus(agent.host, agent.instance_id, severity=StatusSeverity.UNKNOWN)
+
+
+def _as_last_known(agent: AgentStatus, last: AgentStatus | None) -> AgentStatus:
+    if last is None or agent.severity is not StatusSeverity.UNKNOWN:
+        return agent
+    return replace(agent, child=last.child, state=last.state, now=last.now, reasons=last.reasons)
+
+
+def _waiting(hosts: Iterable[HostStatus]) -> dict[str, Any]:
+    """Who waits for whom: it is shown with those that are waited for, on other hosts, too."""
+    agents = (agent for host in hosts for agent in host.agents)
+    return {agent.instance_id: others for agent in agents if (others := agent.get("waiting_for"))}
+
+
+def _content(status: HostStatus) -> object:
+    """What is shown of a host, without what is measured."""
+    error = status.error
+    data = {key: value for key, value in status.data.items() if key not in ("now", "child_states")}
+    agents = [
+        (agent.instance_id, agent.state, agent.severity, agent.reasons, _child_content(agent.child))
+        for agent in status.agents
+    ]
+    return status.process, error and error.kind, status.severity, status.reasons, data, agents
+
+
+def _child_content(child: Mapping[str, Any] | None) -> dict[str, Any]:
+    content = {key: value for key, value in (child or {}).items() if key not in MEASURED}
+    for key in ROUNDED & content.keys():
+        value = content[key]
+        content[key] = round(value) if isinstance(value, float) else value
+    return content
