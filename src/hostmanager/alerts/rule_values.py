@@ -13,7 +13,7 @@ from typing import Any
 from hostmanager.alerts.model import AlertSeverity
 from hostmanager.alerts.rules import QuietHours
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.files import read_bounded
 from hostmanager.util.secret import Secret
 from hostmanager.util.text import did_you_mean, join_names, parse_time_span, quote_value

@@ -17,7 +17,7 @@ from hostmanager.alerts.rules import (
     Rules,
 )
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError
-from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes
+from hostmanager.siteconfig.yaml.nodes import YamlNode, parse_nodes
 from hostmanager.util.files import read_bounded
 from hostmanager.util.secret import Secret
 from hostmanager.util.text import quote_value

@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from hostmanager.core.model import Kind, Target
+from hostmanager.siteconfig.checks.spelling import missing_key_hint
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.given_settings import GivenSettings, read_settings
-from hostmanager.siteconfig.spelling import missing_key_hint
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.names import id_problem
 from hostmanager.util.text import did_you_mean, quote_value
 

@@ -11,7 +11,7 @@ from typing import Any
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.settings import SETTINGS, SETTINGS_KEY, Setting, launch_fingerprint
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import closest_match, quote_value
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hostmanager.siteconfig.checks.spelling import KNOWN_KEYS, missing_key_hint
+from hostmanager.siteconfig.checks.start_order import SiteOrder
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, Severity
 from hostmanager.siteconfig.entry import (
     MANAGER_CLASS,
@@ -19,9 +21,7 @@ from hostmanager.siteconfig.entry import (
 )
 from hostmanager.siteconfig.given_settings import GivenSettings
 from hostmanager.siteconfig.settings import MANAGER_ID_PREFIX
-from hostmanager.siteconfig.spelling import KNOWN_KEYS, missing_key_hint
-from hostmanager.siteconfig.start_order import SiteOrder
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import quote_value
 
 OVERRIDES = ("wamp_server", "wamp_http", "wamp_realm")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.model import InstanceSpec, Kind, RemoteInstance
+from hostmanager.siteconfig.checks.spelling import missing_key_hint
 from hostmanager.siteconfig.diagnostics import (
     Diagnostic,
     DiagnosticCollector,
@@ -39,8 +40,7 @@ from hostmanager.siteconfig.host_block import (
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.settings import SETTINGS_KEY
 from hostmanager.siteconfig.source import Location, read_text
-from hostmanager.siteconfig.spelling import missing_key_hint
-from hostmanager.siteconfig.yaml_nodes import YamlNode, parse_nodes
+from hostmanager.siteconfig.yaml.nodes import YamlNode, parse_nodes
 from hostmanager.util.text import (
     closest_match,
     join_names,

@@ -12,8 +12,8 @@ from hostmanager.client.logs.log_reader import LogSource
 from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.web.context import ARGS, known_agent, known_host, reader_of
-from hostmanager.web.output_feed import OutputFeed, OutputFeeds
-from hostmanager.web.shared_reads import SharedReads
+from hostmanager.web.feeds.output import OutputFeed, OutputFeeds
+from hostmanager.web.feeds.shared_reads import SharedReads
 
 FEEDS = web.AppKey("output_feeds", OutputFeeds)
 READS = web.AppKey("shared_reads", SharedReads)

@@ -14,9 +14,9 @@ from hostmanager.core.request_origin import MAX_REQUESTER_CHARS, text_problem
 from hostmanager.util.secret import Secret
 from hostmanager.util.text import closest_matches
 from hostmanager.web.errors import NotFoundError, PageLink
+from hostmanager.web.feeds.site import SiteFeed
 from hostmanager.web.sessions import Session, Sessions
 from hostmanager.web.settings import WebSettings
-from hostmanager.web.site_feed import SiteFeed
 from hostmanager.web.urls import make_url
 
 ARGS = web.AppKey("args", argparse.Namespace)

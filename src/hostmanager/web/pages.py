@@ -27,8 +27,8 @@ from hostmanager.web.context import (
 )
 from hostmanager.web.jobs import JOBS
 from hostmanager.web.sessions import CSRF_FIELD, FORM_FIELD, NEVER_SHOWN, new_form_token
-from hostmanager.web.site_view import OLD_AFTER, count_site
 from hostmanager.web.urls import make_url
+from hostmanager.web.views.site import OLD_AFTER, count_site
 
 TEMPLATES = Environment(
     loader=PackageLoader("hostmanager.web"),

@@ -176,7 +176,7 @@ def test_the_site_config_has_its_lines_and_what_a_reload_would_change(server, we
 
 
 def test_new_lines_come_by_themselves_to_all_who_look(server, web_site):
-    """That one reader serves them all is in `tests/unit/web/test_output_feed.py`."""
+    """That one reader serves them all is in `tests/unit/web/feeds/test_output.py`."""
     address = "/output/daq1/acu?as=stream"
     first = get(server, address, stream=True)
     position, _ = next(events(first))

@@ -9,15 +9,15 @@ from dataclasses import replace
 
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.core.model import Kind
+from hostmanager.siteconfig.checks.full_check import CheckedEntry, CheckedSite
+from hostmanager.siteconfig.checks.spelling import WARNING_SIMILARITY
 from hostmanager.siteconfig.diagnostics import SourceLocation
-from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentProbe, ArgumentVerdict, Argv
 from hostmanager.siteconfig.plugins.installed_classes import (
     InstalledClasses,
     finish_class_probe,
     start_class_probe,
 )
-from hostmanager.siteconfig.spelling import WARNING_SIMILARITY
 from hostmanager.util.text import closest_match, did_you_mean, join_names, pluralize, quote_value
 
 MAX_NAMED = 12

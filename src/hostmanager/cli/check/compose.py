@@ -23,10 +23,10 @@ from hostmanager.composefile.loader import load_compose_file
 from hostmanager.composefile.model import ComposeFileError, UnsetVariable
 from hostmanager.composefile.variables import unset_variables
 from hostmanager.core.model import Kind
+from hostmanager.siteconfig.checks.full_check import CheckedEntry, CheckedSite
+from hostmanager.siteconfig.checks.spelling import WARNING_SIMILARITY
 from hostmanager.siteconfig.diagnostics import SourceLocation
-from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.source import Location
-from hostmanager.siteconfig.spelling import WARNING_SIMILARITY
 from hostmanager.util.text import closest_match, join_names, pluralize, quote_value
 
 DEFAULT_PREFIX = "ocs-"

@@ -4,7 +4,7 @@ import subprocess
 from contextlib import suppress
 
 from hostmanager.cli.check.report import Category, CheckReport
-from hostmanager.siteconfig.full_check import CheckedSite
+from hostmanager.siteconfig.checks.full_check import CheckedSite
 from hostmanager.siteconfig.settings import SETTINGS_KEY
 from hostmanager.util import cgroup
 from hostmanager.util.numbers import parse_number

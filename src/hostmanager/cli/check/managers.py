@@ -14,9 +14,9 @@ from hostmanager.agent.directories import state_dir_problem
 from hostmanager.agent.options import access_warnings, make_manager_parser
 from hostmanager.cli.check.agents import locate_argument
 from hostmanager.cli.check.report import Category, CheckReport
+from hostmanager.siteconfig.checks.full_check import CheckedEntry, CheckedSite
 from hostmanager.siteconfig.diagnostics import SourceLocation
-from hostmanager.siteconfig.full_check import CheckedEntry, CheckedSite
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import did_you_mean, quote_value
 from hostmanager.util.trust import log_dir_problem, log_dir_warning
 

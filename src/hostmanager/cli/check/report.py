@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hostmanager.siteconfig.checks.full_check import CheckedEntry
 from hostmanager.siteconfig.diagnostics import Diagnostic, Severity, SourceLocation
-from hostmanager.siteconfig.full_check import CheckedEntry
 
 
 class Category(StrEnum):

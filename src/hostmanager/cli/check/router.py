@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from hostmanager.agent.framework.event_loop import skip_optional_imports
 from hostmanager.cli.check.report import Category, CheckReport
-from hostmanager.siteconfig.addresses import url_problem
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.checks.addresses import url_problem
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import quote_value
 from hostmanager.util.tls import tls_failure
 

@@ -11,10 +11,10 @@ from hostmanager.cli.check.limits import check_limits
 from hostmanager.cli.check.managers import check_directories, check_managers
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.check.router import LOOPBACK_NAMES, RouterEndpoint, check_router
-from hostmanager.siteconfig.addresses import SCHEMES, url_problem
-from hostmanager.siteconfig.full_check import CheckedSite
+from hostmanager.siteconfig.checks.addresses import SCHEMES, url_problem
+from hostmanager.siteconfig.checks.full_check import CheckedSite
 from hostmanager.siteconfig.host_block import OVERRIDES
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 
 _HUB_OPTIONS = {
     "wamp_server": "site_hub",

@@ -18,8 +18,8 @@ from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, USAGE, CommandError
 from hostmanager.cli.options import ANSWER_TIMEOUT, add_site_options, new_parser, seconds
 from hostmanager.cli.output import Output, command
+from hostmanager.siteconfig.checks.full_check import CheckedSite, check_site
 from hostmanager.siteconfig.diagnostics import SiteFileError
-from hostmanager.siteconfig.full_check import CheckedSite, check_site
 
 DESCRIPTION = """\
 Check a site config: everything that can be known before trying it. No agent is started, no

@@ -15,12 +15,12 @@ from hostmanager.client.history.resource_history import read_resources
 from hostmanager.client.logs.log_runs import runs
 from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import last_exit_sentence
-from hostmanager.web import agent_view
 from hostmanager.web.agent_reader import READS, AgentReader
 from hostmanager.web.context import args_of, site_of
 from hostmanager.web.pages import render
 from hostmanager.web.routes.output import live_output
 from hostmanager.web.svg.curves import curves
+from hostmanager.web.views import agent as agent_view
 
 RESOURCES_SECONDS = 15.0
 """For how long samples serve; there is a new one every 30 s."""

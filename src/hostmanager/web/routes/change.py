@@ -14,13 +14,6 @@ from hostmanager.client.change.site_change import PreparedChange, prepare_change
 from hostmanager.client.errors import ClientError
 from hostmanager.client.site_model import read_site
 from hostmanager.util.text import end_sentence
-from hostmanager.web.change_query import (
-    ACTION_TEXTS,
-    AGENT_ACTIONS,
-    HOST_ACTIONS,
-    ChangeQuery,
-    read_change,
-)
 from hostmanager.web.context import (
     ARGS,
     LIVE_SITE,
@@ -42,6 +35,13 @@ from hostmanager.web.jobs import JOBS, Job, Jobs, JobState, TooManyJobsError
 from hostmanager.web.pages import TEMPLATES, render
 from hostmanager.web.security import check_read_only
 from hostmanager.web.sessions import Session
+from hostmanager.web.views.change_query import (
+    ACTION_TEXTS,
+    AGENT_ACTIONS,
+    HOST_ACTIONS,
+    ChangeQuery,
+    read_change,
+)
 
 
 def capitalize(text: str) -> str:

@@ -5,9 +5,9 @@ import time
 from aiohttp import web
 
 from hostmanager.web.agent_reader import READS
-from hostmanager.web.config_view import CHANGE_WORDS, host_config, read_config_file
 from hostmanager.web.context import known_host, site_of
 from hostmanager.web.pages import render
+from hostmanager.web.views.config import CHANGE_WORDS, host_config, read_config_file
 
 FILE_SECONDS = 2.0
 """For how long the file is not read again."""

@@ -29,7 +29,7 @@ from hostmanager.client.manager_time import RelativeTime
 from hostmanager.web.errors import PageError
 from hostmanager.web.pages import render
 from hostmanager.web.routes.timeline import range_links, timeline_context
-from hostmanager.web.timeline_view import (
+from hostmanager.web.views.timeline import (
     PastQuery,
     TimelineView,
     read_timeline,

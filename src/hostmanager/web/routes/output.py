@@ -14,8 +14,10 @@ from hostmanager.client.errors import ManagerError
 from hostmanager.client.logs.log_filter import LEVELS, LogLine
 from hostmanager.web.agent_reader import FEEDS, LATE, PAGE_TIME, READS, AgentReader
 from hostmanager.web.errors import PageError
-from hostmanager.web.output_feed import Batch, OutputFeeds
-from hostmanager.web.output_view import (
+from hostmanager.web.feeds.output import Batch, OutputFeeds
+from hostmanager.web.feeds.shared_reads import SharedReads
+from hostmanager.web.pages import render
+from hostmanager.web.views.output import (
     MAX_DOWNLOAD_LINES,
     LiveSelection,
     OutputQuery,
@@ -25,8 +27,6 @@ from hostmanager.web.output_view import (
     search,
     text_lines,
 )
-from hostmanager.web.pages import render
-from hostmanager.web.shared_reads import SharedReads
 
 AGENT_LINES = 100
 """Lines on the page of an agent."""

@@ -7,9 +7,9 @@ from typing import cast
 from aiohttp import web
 
 from hostmanager.web.context import FEED, LIVE_SITE, known_host, site_of
+from hostmanager.web.feeds.site import SiteFeed, site_context
 from hostmanager.web.pages import TEMPLATES, common_context, render
-from hostmanager.web.site_feed import SiteFeed, site_context
-from hostmanager.web.site_view import GROUPED, SHOWN, SORTED, AgentGroup, groups_of, read_query
+from hostmanager.web.views.site import GROUPED, SHOWN, SORTED, AgentGroup, groups_of, read_query
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from hostmanager.client.history.site_history import SiteHistory
 from hostmanager.client.history.time_range import iso_time
 from hostmanager.web.pages import TEMPLATES, render
 from hostmanager.web.svg.bands import axis_svg
-from hostmanager.web.timeline_view import (
+from hostmanager.web.views.timeline import (
     HISTORY,
     PastQuery,
     TimelineView,

@@ -20,8 +20,8 @@ from hostmanager.cli.check import render as check_show
 from hostmanager.cli.check.agents import InstalledPlugins
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.check.runner import run_checks
+from hostmanager.siteconfig.checks.full_check import check_site
 from hostmanager.siteconfig.diagnostics import SiteFileError
-from hostmanager.siteconfig.full_check import check_site
 from hostmanager.siteconfig.plugins.argument_probe import ArgumentVerdict
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.site_file import load_site_file

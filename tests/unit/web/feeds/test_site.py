@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity
 from hostmanager.client.watch.host_board import HeardAgent
+from hostmanager.web.feeds.site import SiteFeed
 from hostmanager.web.pages import TEMPLATES
-from hostmanager.web.site_feed import SiteFeed
 from hostmanager.web.urls import make_url
 
 

@@ -7,8 +7,8 @@ from hostmanager.client.logs.log_reader import LogSource
 from hostmanager.client.managers.manager_client import OperationResult
 from hostmanager.client.status.model import AgentStatus
 from hostmanager.web.errors import PageError
-from hostmanager.web.output_feed import Batch
-from hostmanager.web.output_view import (
+from hostmanager.web.feeds.output import Batch
+from hostmanager.web.views.output import (
     LiveSelection,
     OutputQuery,
     OutputView,
@@ -106,7 +106,7 @@ def test_what_cannot_be_divided_by_time_is_searched_as_a_whole():
 
 
 def test_a_search_in_too_much_output_ends_and_says_so(monkeypatch):
-    monkeypatch.setattr("hostmanager.web.output_view.MAX_PAGES", 3)
+    monkeypatch.setattr("hostmanager.web.views.output.MAX_PAGES", 3)
     manager = FakeManager(*([[10.0 - n, f"line {n}"]] for n in range(8)))
 
     view = read_selected(OutputQuery(search="nothing"), source(manager), 1.0)

@@ -7,7 +7,7 @@ from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.watch.poller import NO_ANSWER_YET
 from hostmanager.siteconfig.site_file import load_all_hosts
-from hostmanager.web.config_view import host_config, read_config_file
+from hostmanager.web.views.config import host_config, read_config_file
 
 FILE = """\
 hub: {wamp_server: 'ws://r:8001/ws', wamp_http: 'http://r:8001/call', wamp_realm: r, address_root: o}
@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_parsed_is_shown_with_its_error(path):
 
 
 def test_of_a_file_that_is_too_large_only_the_problems_are_shown(path, monkeypatch):
-    monkeypatch.setattr("hostmanager.web.config_view.MAX_SHOWN_CHARS", 100)
+    monkeypatch.setattr("hostmanager.web.views.config.MAX_SHOWN_CHARS", 100)
 
     file = read_config_file(str(path))
 

@@ -3,8 +3,8 @@
 import pytest
 
 from hostmanager.client.change.plan import Selection
-from hostmanager.web.change_query import ChangeQuery, read_change
 from hostmanager.web.errors import PageError
+from hostmanager.web.views.change_query import ChangeQuery, read_change
 
 
 class Query:

@@ -3,7 +3,7 @@
 from hostmanager.client.site_model import SiteEntry
 from hostmanager.client.status.model import AgentStatus
 from hostmanager.core.model import InstanceSettings, InstanceSpec
-from hostmanager.web.agent_view import (
+from hostmanager.web.views.agent import (
     facts,
     incidents_of,
     operations,

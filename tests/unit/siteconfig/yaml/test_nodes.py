@@ -3,8 +3,8 @@ import time
 import pytest
 import yaml
 
-from hostmanager.siteconfig import yaml_nodes as tree
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError
+from hostmanager.siteconfig.yaml import nodes as tree
 
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)

@@ -5,7 +5,7 @@ import pytest
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.site_model import SiteHost
 from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity
-from hostmanager.web.site_view import SiteQuery, count_site, groups_of, read_query
+from hostmanager.web.views.site import SiteQuery, count_site, groups_of, read_query
 
 
 def agent(host, name, severity=StatusSeverity.OK, reason="", **child) -> AgentStatus:

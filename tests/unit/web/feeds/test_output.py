@@ -7,9 +7,9 @@ import pytest
 
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.logs.log_filter import LogLine
-from hostmanager.web import output_feed
 from hostmanager.web.errors import PageError
-from hostmanager.web.output_feed import OutputFeed, OutputFeeds
+from hostmanager.web.feeds import output as output_feed
+from hostmanager.web.feeds.output import OutputFeed, OutputFeeds
 
 
 class FakeSource:

@@ -1,13 +1,13 @@
 """The setting `after`: ids that the host does not have, and cycles. The first entry is on line 9."""
 
 import pytest
+from tests.unit.siteconfig.conftest import HUB, site_of
 
 from hostmanager.core.model import RemoteInstance
+from hostmanager.siteconfig.checks.full_check import check_site
 from hostmanager.siteconfig.diagnostics import Severity
-from hostmanager.siteconfig.full_check import check_site
 from hostmanager.siteconfig.settings import settings_data, settings_from_data
 from hostmanager.siteconfig.site_file import load_site_file
-from tests.unit.siteconfig.conftest import HUB, site_of
 
 ENTRIES = (
     "- {instance-id: a, agent-class: A, host-manager: {after: %s}}\n"

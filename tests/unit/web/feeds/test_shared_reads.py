@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.web import shared_reads
-from hostmanager.web.shared_reads import SharedReads
+from hostmanager.web.feeds import shared_reads
+from hostmanager.web.feeds.shared_reads import SharedReads
 
 
 class Question:

@@ -21,7 +21,7 @@ from yaml.resolver import Resolver
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.source import Location
-from hostmanager.siteconfig.yaml_errors import explain_yaml_error
+from hostmanager.siteconfig.yaml.errors import explain_yaml_error
 from hostmanager.util.text import join_names, quote_value
 from hostmanager.util.yaml_loader import YAML_LOADER
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hostmanager.client.status.problems import find_notes, find_problems
 from hostmanager.client.watch.live_site import LiveSite
-from hostmanager.web.site_view import AgentGroup, SiteQuery, groups_of
+from hostmanager.web.views.site import AgentGroup, SiteQuery, groups_of
 
 KEEPALIVE_INTERVAL = 5.0
 """Seconds after which a browser is told the ages of what it shows, if nothing happens."""

@@ -12,7 +12,7 @@ from datetime import date
 from yaml.nodes import ScalarNode
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import quote_value
 
 _DASHES = "–—−‒‐‑"  # noqa: RUF001 - what word processors make of hyphens

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.settings import SETTINGS_KEY
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import closest_match, did_you_mean, quote_value
 
 WARNING_SIMILARITY = 0.8

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import quote_value
 
 SCHEMES = {"wamp_server": ("ws", "wss", "rs", "rss"), "wamp_http": ("http", "https")}

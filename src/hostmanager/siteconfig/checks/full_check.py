@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.core.requests import ALL
-from hostmanager.siteconfig.addresses import check_addresses
+from hostmanager.siteconfig.checks.addresses import check_addresses
+from hostmanager.siteconfig.checks.spelling import (
+    check_misplaced_hosts,
+    warn_misspelled_keys,
+    warn_repeated_options,
+)
+from hostmanager.siteconfig.checks.written_arguments import check_written_arguments
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
 from hostmanager.siteconfig.entry import MANAGER_CLASS, AgentEntry
 from hostmanager.siteconfig.host_block import (
@@ -23,13 +29,7 @@ from hostmanager.siteconfig.host_block import (
     is_valid_hub,
 )
 from hostmanager.siteconfig.site_file import parse_site, usable_blocks
-from hostmanager.siteconfig.spelling import (
-    check_misplaced_hosts,
-    warn_misspelled_keys,
-    warn_repeated_options,
-)
-from hostmanager.siteconfig.written_arguments import check_written_arguments
-from hostmanager.siteconfig.yaml_nodes import YamlNode
+from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import quote_value
 
 _OWN_ADDRESSES = ("ops", "feeds")

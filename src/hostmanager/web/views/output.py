@@ -17,7 +17,7 @@ from hostmanager.client.logs.log_reader import LogSource
 from hostmanager.client.text import format_time, parse_since, sanitize, strip_timestamp
 from hostmanager.util.text import truncate
 from hostmanager.web.errors import PageError
-from hostmanager.web.output_feed import Batch
+from hostmanager.web.feeds.output import Batch
 
 LINES = 200
 """Lines that a page shows; a live one begins with them."""

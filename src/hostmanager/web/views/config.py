@@ -12,8 +12,8 @@ from hostmanager.client.status.config_errors import (
     manager_warning,
 )
 from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.siteconfig.checks.full_check import CheckedSite, check_site
 from hostmanager.siteconfig.diagnostics import Diagnostic, SiteFileError
-from hostmanager.siteconfig.full_check import CheckedSite, check_site
 from hostmanager.siteconfig.masked_text import MAX_SHOWN_CHARS, MaskedText, mask_secrets
 from hostmanager.siteconfig.source import read_text
 

@@ -1,0 +1,1 @@
+"""What is found beyond what a manager needs to read the site config."""
