@@ -18,8 +18,7 @@ PROGRAM = "where a program begins; python -m and entry points look for it"
 ALLOWED: dict[str, str] = {
     "DESCRIPTION": SUBCOMMANDS,
     "EPILOG": SUBCOMMANDS,
-    "EXAMPLES": SUBCOMMANDS,
-    "add_parser": SUBCOMMANDS,
+    "add_options": SUBCOMMANDS,
     "run": SUBCOMMANDS,
     "main": PROGRAM,
     "log": "the logger of the module",

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ocs.site_config import add_arguments
 
-from hostmanager.cli.commands.help import manager_parser
 from hostmanager.cli.completion import candidates
 from hostmanager.cli.completion.table import make_table
 from hostmanager.cli.main import COMMANDS, command_parser
@@ -133,7 +132,7 @@ def sections() -> list[str]:
     for name, summary in COMMANDS.items():
         if name in ELSEWHERE:
             continue
-        parser = manager_parser() if name == "run" else command_parser(name)
+        parser = command_parser(name)
         text = "\n".join(manual(name, parser))
         found.append(f"### {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n```text\n{text}\n```\n")
     return found

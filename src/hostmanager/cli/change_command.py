@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
@@ -18,41 +17,41 @@ from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.model import HostStatus
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
+from hostmanager.util.help_parser import HelpParser
 
-_COMMON = """
-
+WHAT_FOLLOWS = """\
 What will happen is shown first; --dry-run shows only that. If more than one running agent would
 be stopped, there is a question; where there is no terminal, --yes is needed. Then the command
 waits for each agent (unless --no-wait is given); for those that do not get there, the reason and
 their last output are shown. All hosts get their requests at the same time. Ctrl-C ends the
 waiting, not what the managers do."""
+"""The end of the description of each."""
 
 
-def add_change_parser(
-    subparsers: Any,
-    name: str,
-    description: str,
-    *,
-    yes_help: str,
-    examples: str,
-    selection: tuple[str, Selection, str] | None = None,
-) -> None:
-    """Add the parser of `up`, `down` or `restart`.
-
-    Args:
-        subparsers: Get it.
-        name: The command.
-        description: Of the command.
-        yes_help: Help of `--yes`.
-        examples: Examples for the help.
-        selection: An option that selects agents by their status: its name, what it selects, help.
-    """
-    epilog = options.exit_status_help(
+def make_change_epilog(examples: str) -> str:
+    """Make the end of the help text of each."""
+    return options.make_epilog(
         done="all agents are as requested (with --no-wait: the request was accepted)",
         not_reached="at least one is not, or was refused; the message says which and why",
+        examples=examples,
     )
-    epilog += f"\nexamples:\n{examples}"
-    parser = options.new_parser(subparsers, name, description + _COMMON, epilog)
+
+
+def add_change_command(
+    parser: HelpParser,
+    name: str,
+    *,
+    yes_help: str,
+    selection: tuple[str, Selection, str] | None = None,
+) -> None:
+    """Add the options of `up`, `down` or `restart`.
+
+    Args:
+        parser: Gets them.
+        name: The command.
+        yes_help: Help of `--yes`.
+        selection: An option that selects agents by their status: its name, what it selects, help.
+    """
     parser.set_defaults(change=name, selection=Selection.ALL)  # `start` is `up`
     options.add_selection(parser, whole=True)
     if selection is not None:

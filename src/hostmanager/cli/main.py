@@ -1,8 +1,8 @@
 """The command `hostmanager`: finds the subcommand, and imports nothing else.
 
-A subcommand is a module with ``add_parser(subparsers)`` and ``run(args) -> int``, and a
-line in `COMMANDS`. Only the module that was asked for is imported: the agent must not pay,
-in start-up time and in memory, for what only people need.
+A subcommand is a module with ``DESCRIPTION``, ``EPILOG``, ``add_options(parser)`` and
+``run(args) -> int``, and a line in `COMMANDS`. Only the module that was asked for is imported: the
+agent must not pay, in start-up time and in memory, for what only people need.
 """
 
 import re
@@ -94,8 +94,8 @@ examples:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line `args`, by default the process's own, and exit."""
     argv = list(sys.argv[1:] if args is None else args)
-    if argv[:1] == ["run"]:  # its log has rules of its own
-        raise SystemExit(_run(argv))
+    if argv[:1] == ["run"]:  # its log, and all words after it, have rules of their own
+        raise SystemExit(command_module("run").run_manager(argv[1:]))
     try:
         prepare_streams()
         code: Any = _run_to_end(argv)
@@ -182,12 +182,15 @@ def command_module(name: str) -> ModuleType:
 
 def command_parser(name: str) -> HelpParser:
     """Make the parser of a subcommand."""
-    subparsers = HelpParser(prog="hostmanager").add_subparsers(
-        prog="hostmanager", parser_class=Parser
+    module = command_module(name)
+    if name == "run":
+        made: HelpParser = module.make_manager_help()
+        return made
+    parser = Parser(
+        prog=f"hostmanager {name}", description=module.DESCRIPTION, epilog=module.EPILOG
     )
-    command_module(name).add_parser(subparsers)
-    made: HelpParser = subparsers.choices[name]
-    return made
+    module.add_options(parser)
+    return parser
 
 
 SYNONYMS = {"list": "status", "ps": "status", "output": "logs", "log": "logs", "tail": "logs"}

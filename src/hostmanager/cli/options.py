@@ -21,24 +21,26 @@ DEFAULT_ALERTS_ID = "alerts"
 """The instance-id of the alarm service at the router."""
 
 
-def exit_status_help(
-    *, done: str, not_reached: str, interrupted: str = "interrupted (Ctrl-C)"
+def make_epilog(
+    *,
+    done: str,
+    not_reached: str,
+    examples: str,
+    interrupted: str = "interrupted (Ctrl-C)",
+    before: str = "",
 ) -> str:
-    """Give the part of a help text about exit statuses."""
+    """Make the end of a help text: what the command has to say `before`, exit statuses, examples."""
+    lead = f"{before}\n" if before else ""
     return f"""\
-exit status:
+{lead}exit status:
   0    {done}
   1    {not_reached}
   2    the command line or the site config makes no sense; nothing was done
   3    the router, or the manager of a host in question, does not answer
   130  {interrupted}
-"""
 
-
-def new_parser(subparsers: Any, name: str, description: str, epilog: str) -> HelpParser:
-    """Make the parser of a subcommand."""
-    parser: HelpParser = subparsers.add_parser(name, description=description, epilog=epilog)
-    return parser
+examples:
+{examples}"""
 
 
 def add_common(parser: HelpParser, *, json: bool = True) -> None:

@@ -4,15 +4,12 @@ import re
 
 import pytest
 
-from hostmanager.cli.commands.help import manager_parser
 from hostmanager.cli.main import COMMANDS, command_parser, make_main_parser, unknown_command
 from hostmanager.util.help_parser import HelpParser
 
 
 def parser_of(name):
-    if name == "":
-        return make_main_parser()
-    return manager_parser() if name == "run" else command_parser(name)
+    return command_parser(name) if name else make_main_parser()
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

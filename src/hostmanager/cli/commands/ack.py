@@ -1,40 +1,36 @@
 """`hostmanager ack`: acknowledge incidents of the alarm service."""
 
 import argparse
-from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK
 from hostmanager.cli.options import (
     add_alerts_id,
     add_common,
-    exit_status_help,
-    new_parser,
+    make_epilog,
     number_between,
     reason_text,
 )
 from hostmanager.cli.output import Output, command
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.site_model import read_site
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Acknowledge incidents: somebody knows, and does something about it. They are not told again, and
 not passed on to the next receiver; their end is told. The number is in the message, and in
 `hostmanager alerts --status`."""
 
-EPILOG = f"""\
-{
-    exit_status_help(
-        done="all of them are acknowledged", not_reached="one of them is not open (any more)"
-    )
-}
-examples:
+EPILOG = make_epilog(
+    done="all of them are acknowledged",
+    not_reached="one of them is not open (any more)",
+    examples="""\
   hostmanager ack 17 --reason 'on my way'
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "ack", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     parser.add_argument(
         "incident",
         nargs="+",

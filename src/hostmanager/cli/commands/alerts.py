@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK
-from hostmanager.cli.options import add_alerts_id, add_common, exit_status_help, new_parser
+from hostmanager.cli.options import add_alerts_id, add_common, make_epilog
 from hostmanager.cli.output import Output, command
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.site_model import read_site
 from hostmanager.client.text import format_time
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import format_duration, pluralize
 
 DESCRIPTION = """\
@@ -23,26 +24,22 @@ runs on one host of the site until SIGTERM; `hostmanager install-systemd --alert
 
 Who is told what is in alerts.yaml beside the site config; docs/alerts.md describes it."""
 
-EPILOG = f"""\
-{
-    exit_status_help(
-        done="it ended by SIGTERM; with --status: nothing is wrong; with --test: all are told",
-        not_reached="with --status: there are open incidents; with --test: a receiver failed",
-    )
-}
-examples:
+EPILOG = make_epilog(
+    done="it ended by SIGTERM; with --status: nothing is wrong; with --test: all are told",
+    not_reached="with --status: there are open incidents; with --test: a receiver failed",
+    examples="""\
   hostmanager alerts --test
       sends a message to each receiver in alerts.yaml
   hostmanager alerts --status
       what is wrong, who was told, whether receivers take messages
   hostmanager ack 17 --reason 'on my way'
       acknowledges an incident: it is not told again before it is over
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "alerts", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--status", action="store_true", help="show what the running service knows, and end"

@@ -3,15 +3,15 @@
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
-from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser
+from hostmanager.cli.options import add_common, add_selection, make_epilog
 from hostmanager.cli.output import Output, command
 from hostmanager.client.site_model import read_site
 from hostmanager.client.start_times import StartTime, critical_chains, first_launches, start_time
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.client.text import format_time
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import format_duration, join_names
 
 DESCRIPTION = """\
@@ -20,29 +20,26 @@ one-shot: until it was done), the slowest first. Of what a manager took over fro
 nothing is known. With --chain, show what held back the agent that was ready last on each host, or
 the agents that are named: the one that it was started after, and so on."""
 
-EPILOG = f"""\
+EPILOG = make_epilog(
+    before="""\
 In a chain, "@" is the time of the launch, counted from the first launch on that host, and "+" the
 time from there until it was ready.
-
-{
-    exit_status_help(
-        done="the times are shown",
-        not_reached="of no agent that was asked for is it known when it became ready",
-    )
-}
-examples:
+""",
+    done="the times are shown",
+    not_reached="of no agent that was asked for is it known when it became ready",
+    examples="""\
   hostmanager blame
       all agents of the site
   hostmanager blame --chain --host daq1
       what made the start of daq1 as long as it was
   hostmanager blame --chain pump
       what pump waited for, also on other hosts
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "blame", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     add_selection(parser)
     parser.add_argument(
         "--chain", action="store_true", help="show which agent waited for which other one"

@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from hostmanager.cli.check.render import (
     render_github,
@@ -16,10 +15,11 @@ from hostmanager.cli.check.render import (
 )
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE, USAGE, CommandError
-from hostmanager.cli.options import ANSWER_TIMEOUT, add_site_options, new_parser, seconds
+from hostmanager.cli.options import ANSWER_TIMEOUT, add_site_options, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.siteconfig.checks.full_check import CheckedSite, check_site
 from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Check a site config: everything that can be known before trying it. No agent is started, no
@@ -73,9 +73,8 @@ as a hook of pre-commit (https://pre-commit.com), in .pre-commit-config.yaml:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "check", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     parser.add_argument(
         "file",
         nargs="*",

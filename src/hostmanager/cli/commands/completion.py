@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from typing import Any
 
 from hostmanager.cli.completion.scripts import SCRIPTS
 from hostmanager.cli.output import Output, command
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Print a script with which the shell completes this command: subcommands, options, ids of agents,
@@ -24,9 +24,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("completion", description=DESCRIPTION, epilog=EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     parser.add_argument("shell", type=_shell, metavar="{bash,zsh,fish}", help="the shell")
 
 

@@ -1,9 +1,9 @@
 """`hostmanager demo`: a small site for a demonstration, removed without a trace afterwards."""
 
 import argparse
-from typing import Any
 
-from hostmanager.cli.options import new_parser, number_between, seconds
+from hostmanager.cli.options import number_between, seconds
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Run a small OCS site on this machine and show what happens in it: a router (crossbar), the
@@ -28,9 +28,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "demo", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     parser.add_argument(
         "--duration",
         type=seconds,

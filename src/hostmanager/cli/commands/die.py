@@ -3,7 +3,6 @@
 import argparse
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
@@ -16,6 +15,7 @@ from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
 from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
+from hostmanager.util.help_parser import HelpParser
 
 DIE_TIMEOUT = 60.0
 """Seconds; agents may take 15 s to stop."""
@@ -29,26 +29,22 @@ left running, and the next manager of the host adopts them as they are: for an u
 agent notices. What will happen is shown first, and there is a question; where there is no
 terminal, --yes is needed."""
 
-EPILOG = f"""\
-{
-    options.exit_status_help(
-        done="they have ended, and so have the agents that were to end",
-        not_reached="something could not be ended, or a manager refuses; the message says why",
-    )
-}
-examples:
+EPILOG = options.make_epilog(
+    done="they have ended, and so have the agents that were to end",
+    not_reached="something could not be ended, or a manager refuses; the message says why",
+    examples="""\
   hostmanager die --host daq1
       all agents of daq1, and its manager
   hostmanager die --all --dry-run
       what would be stopped on each host
   hostmanager die --host daq1 --disown
       the manager alone; then install the new version, and start it
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = options.new_parser(subparsers, "die", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     group = parser.add_argument_group("which hosts")
     options.add_hosts(group)
     group.add_argument("--all", action="store_true", help="the managers of all hosts")

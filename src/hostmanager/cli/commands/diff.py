@@ -1,32 +1,33 @@
 """`hostmanager diff`: what a reload would do, host by host."""
 
 import argparse
-from typing import Any
 
-from hostmanager.cli.options import add_common, add_hosts, exit_status_help, new_parser
+from hostmanager.cli.options import add_common, add_hosts, make_epilog
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.reload_view import MARKS_HELP, diff_code, show_reload
 from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Show what a reload of the site config would do on each host: the site config as it is read here,
 compared with what each manager knows now. If the hosts have copies of the file, each manager reads
 its own. Nothing is changed."""
 
-EPILOG = f"""\
-{MARKS_HELP}
-{exit_status_help(done="a reload would change nothing", not_reached="it would change something")}
-examples:
+EPILOG = make_epilog(
+    before=MARKS_HELP,
+    done="a reload would change nothing",
+    not_reached="it would change something",
+    examples="""\
   hostmanager diff
   hostmanager diff --host daq1 --site-file new-site.yaml
       what a new version of the file would do to daq1
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "diff", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     add_hosts(parser)
     add_common(parser)
 

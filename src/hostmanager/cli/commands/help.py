@@ -1,7 +1,6 @@
 """`hostmanager help`: how a command is used."""
 
 import argparse
-from typing import Any
 
 from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.output import Output, command
@@ -21,9 +20,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("help", description=DESCRIPTION, epilog=EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     parser.add_argument("topic", nargs="?", metavar="COMMAND", help="the command")
 
 
@@ -44,17 +42,5 @@ def run(args: argparse.Namespace, output: Output) -> int:
     name = ALIASES.get(args.topic, args.topic)
     if name not in COMMANDS:
         raise CommandError(unknown_command(name))
-    parser = manager_parser() if name == "run" else command_parser(name)
-    print(parser.format_help(), end="")
+    print(command_parser(name).format_help(), end="")
     return 0
-
-
-def manager_parser() -> HelpParser:
-    """Make the parser of the manager, to which `run` passes its words."""
-    from ocs.site_config import add_arguments  # noqa: PLC0415 - only here
-
-    from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415 - only here
-
-    manager = make_manager_parser("hostmanager run")
-    manager.add_site_options(add_arguments)
-    return manager

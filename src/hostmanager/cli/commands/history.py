@@ -25,6 +25,7 @@ from hostmanager.client.managers.manager_client import make_clients
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.selection import matches, select_hosts, suggestions
 from hostmanager.client.text import format_time, sanitize
+from hostmanager.util.help_parser import HelpParser
 
 ENTRIES = 50
 MAX_ENTRIES = 10_000
@@ -51,7 +52,8 @@ what exited and how, when a manager itself started or ended. Every manager keeps
 its host; the journals of all hosts are merged by time. A crash loop is one line; --no-fold shows
 each launch. Ages and --since count by the clock of each manager, not by the one here."""
 
-EPILOG = f"""\
+EPILOG = options.make_epilog(
+    before="""\
 kinds:
   request, result   what somebody requested, who (user@host as the client said, its credential
                     level by OCS) and why; its result
@@ -63,25 +65,22 @@ kinds:
   reload            the site config was read
   manager           the manager itself started, ended, or had been killed
   journal           a fault of the journal itself
-
-{
-    options.exit_status_help(
-        done="shown", not_reached="a manager could not read its journal; the message says why"
-    )
-}
-examples:
+""",
+    done="shown",
+    not_reached="a manager could not read its journal; the message says why",
+    examples=f"""\
   hostmanager history
       the last {ENTRIES} events of the site
   hostmanager history acu1 --since 1d
       what happened to acu1 since yesterday
   hostmanager history --since 03:00 --kind exit --kind request
       what exited in the night, and what was requested
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = options.new_parser(subparsers, "history", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     parser.add_argument(
         "pattern",
         nargs="*",

@@ -19,7 +19,6 @@ from hostmanager.agent.options import make_manager_parser
 from hostmanager.cli.commands.web import add_web_options
 from hostmanager.cli.confirmation import confirm_action
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.options import new_parser
 from hostmanager.cli.output import Output
 from hostmanager.cli.systemd.conflicts import find_unmanaged
 from hostmanager.cli.systemd.install import (
@@ -42,6 +41,7 @@ from hostmanager.cli.systemd.unit import UnitError
 from hostmanager.client.errors import ClientError
 from hostmanager.siteconfig.command_line import UsageError
 from hostmanager.siteconfig.diagnostics import SiteFileError
+from hostmanager.util.help_parser import HelpParser
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -74,9 +74,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "install-systemd", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--print", action="store_true", help="print the unit; change nothing")
     what.add_argument("--remove", action="store_true", help="stop and remove the service")

@@ -3,12 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, CommandError
 from hostmanager.cli.output import Output, command
 from hostmanager.integrations import INTEGRATIONS, Integration
 from hostmanager.util.files import replace_file
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Print alert rules and dashboards for the metrics of the managers (docs/metrics.md), or write them
@@ -30,9 +30,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser("integrations", description=DESCRIPTION, epilog=EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     parser.add_argument(
         "name", nargs="?", metavar="NAME", choices=list(INTEGRATIONS), help=", ".join(INTEGRATIONS)
     )

@@ -4,7 +4,6 @@ import argparse
 import re
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from hostmanager.client.managers.manager_client import make_clients
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.client.text import format_time, sanitize, strip_timestamp
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import join_names
 
 FOLLOW_INTERVAL = 0.5
@@ -41,15 +41,11 @@ nobody has to log in to a host. Ages, as in --since 10m, count by the clock of e
 levels are found in the forms of Python's logging and of Twisted. OCS, txaio and crossbar print
 none: such a line counts as info, one with a traceback as error."""
 
-EPILOG = f"""\
-{
-    options.exit_status_help(
-        done="the output of every agent was shown, or there was none yet",
-        not_reached="a manager could not give the output of an agent; the message says why",
-        interrupted="interrupted; with --follow, Ctrl-C is the usual end, and it is 0",
-    )
-}
-examples:
+EPILOG = options.make_epilog(
+    done="the output of every agent was shown, or there was none yet",
+    not_reached="a manager could not give the output of an agent; the message says why",
+    interrupted="interrupted; with --follow, Ctrl-C is the usual end, and it is 0",
+    examples="""\
   hostmanager logs acu1
   hostmanager logs acu1 -n 500 --since 2h
       of the last two hours, but at most the newest 500 lines
@@ -65,12 +61,12 @@ examples:
       what the run before the latest one printed
   hostmanager logs acu1 --json | jq -r .text
       one JSON object a line
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = options.new_parser(subparsers, "logs", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     options.add_selection(parser)
     parser.add_argument(
         "-n",

@@ -13,30 +13,27 @@ from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.managers.multi_host import TargetManagers, select_managers
 from hostmanager.client.site_model import read_site
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Show the orphans of each host: containers of a managed compose project that run for a service
 which is no longer in its compose file. With --remove, they are stopped and removed; containers
 of other projects are left alone. More than one is removed only after a question, or with --yes."""
 
-EPILOG = f"""\
-{
-    options.exit_status_help(
-        done="shown; with --remove: none is left",
-        not_reached="at least one could not be removed, or a manager does not know",
-    )
-}
-examples:
+EPILOG = options.make_epilog(
+    done="shown; with --remove: none is left",
+    not_reached="at least one could not be removed, or a manager does not know",
+    examples="""\
   hostmanager orphans
   hostmanager orphans --host daq1 --remove
   hostmanager orphans --remove --yes
       from a script, where nobody can answer whether several may be removed
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = options.new_parser(subparsers, "orphans", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     options.add_hosts(parser)
     parser.add_argument("--remove", action="store_true", help="stop and remove them")
     options.add_change_options(parser, yes_help="do not ask before more than one is removed")

@@ -2,7 +2,6 @@
 
 import argparse
 import threading
-from typing import Any
 
 from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
@@ -15,31 +14,28 @@ from hostmanager.client.managers.manager_client import ManagerClient, OperationR
 from hostmanager.client.managers.multi_host import TargetManagers, select_managers
 from hostmanager.client.managers.task_progress import MessageReader, run_and_stream
 from hostmanager.client.site_model import read_site
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Have the managers pull the images that their compose files name, all hosts at the same time, and
 show the progress. Running containers are left as they are: `hostmanager status` shows which
 would run another image after `hostmanager restart`. Ctrl-C ends the waiting, not the pulling."""
 
-EPILOG = f"""\
-{
-    options.exit_status_help(
-        done="all images were pulled",
-        not_reached="at least one was not; the message says which and why",
-    )
-}
-examples:
+EPILOG = options.make_epilog(
+    done="all images were pulled",
+    not_reached="at least one was not; the message says which and why",
+    examples="""\
   hostmanager pull --host daq1
   hostmanager pull --dry-run
       which images of which compose files, and which are missing
   hostmanager pull && hostmanager status --wrong
       pull everything, then see what needs a restart
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = options.new_parser(subparsers, "pull", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     options.add_hosts(parser)
     options.add_change_options(parser, yes_help="")
     options.add_timeout(parser, TIMEOUTS["pull"], "how long each host may take")

@@ -1,7 +1,6 @@
 """`hostmanager reload`: have managers read their site config (and compose files) again."""
 
 import argparse
-from typing import Any
 
 from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
@@ -12,6 +11,7 @@ from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Have the managers read the site config again, as it is on their hosts, and follow what has
@@ -21,27 +21,23 @@ what is new, gone, and changed from what to what. If agents that run would be st
 question; where there is no terminal, --yes is needed. Errors in the file are shown with line and
 column, and change nothing."""
 
-EPILOG = f"""\
-{MARKS_HELP}
-{
-    options.exit_status_help(
-        done="all have read it, without errors",
-        not_reached="at least one found an error, or its manager process is stopped",
-    )
-}
-examples:
+EPILOG = options.make_epilog(
+    before=MARKS_HELP,
+    done="all have read it, without errors",
+    not_reached="at least one found an error, or its manager process is stopped",
+    examples="""\
   hostmanager diff && echo nothing to do || hostmanager reload
   hostmanager reload --host daq1
   hostmanager reload --dry-run
       what would be started, stopped, kept, and what needs a restart
   hostmanager reload --yes
       from a script, where nobody can answer whether agents may be stopped
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = options.new_parser(subparsers, "reload", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     options.add_hosts(parser)
     options.add_change_options(parser, yes_help="do not ask before agents are stopped")
     options.add_timeout(parser, TIMEOUTS["reload"], "how long each may take")

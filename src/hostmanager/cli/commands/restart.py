@@ -1,11 +1,15 @@
 """`hostmanager restart`: stop agents and start them again."""
 
-from typing import Any
-
-from hostmanager.cli.change_command import add_change_parser, run_change
+from hostmanager.cli.change_command import (
+    WHAT_FOLLOWS,
+    add_change_command,
+    make_change_epilog,
+    run_change,
+)
 from hostmanager.client.change.plan import Selection
+from hostmanager.util.help_parser import HelpParser
 
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Restart agents: each agent whose target is up is stopped, and started again as soon as it has
 ended. Those whose target is down are left down, and are listed. The managers carry that out, even
 if this command, the router or the manager itself dies meanwhile; only `down` cancels it. A
@@ -13,9 +17,11 @@ compose service is stopped only once its new image is here. The service that run
 restarted last, by itself.
 
 --outdated goes by what the manager knows for certain: images, entries, settings. It does not know which
-code a process has loaded: after an upgrade of OCS or a plugin, name the agents or their --class."""
+code a process has loaded: after an upgrade of OCS or a plugin, name the agents or their --class.
 
-EXAMPLES = """\
+{WHAT_FOLLOWS}"""
+
+EPILOG = make_change_epilog("""\
   hostmanager restart acu1
   hostmanager restart --class FakeDataAgent
       all agents of the class whose target is up, on every host
@@ -23,17 +29,15 @@ EXAMPLES = """\
       what has changed since it was started, and why it would be restarted
   hostmanager restart --all --dry-run
       what a restart of everything would stop and start
-"""
+""")
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    add_change_parser(
-        subparsers,
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
+    add_change_command(
+        parser,
         "restart",
-        DESCRIPTION,
         yes_help="do not ask before more than one agent is restarted",
-        examples=EXAMPLES,
         selection=(
             "--outdated",
             Selection.OUTDATED,

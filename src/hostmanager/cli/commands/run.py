@@ -1,19 +1,24 @@
 """`hostmanager run`: the manager itself; every word after it is for the agent."""
 
-import argparse
-from typing import Any
+from collections.abc import Sequence
+
+from hostmanager.util.help_parser import HelpParser
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    # No argument is an option of this parser, not even --help: all are passed on.
-    parser = subparsers.add_parser("run", prefix_chars="\0", add_help=False)
-    parser.add_argument("words", nargs=argparse.REMAINDER)
+def make_manager_help() -> HelpParser:
+    """Make the parser of the manager, for its help: the manager has its own way to parse."""
+    from ocs.site_config import add_arguments  # noqa: PLC0415 - only here
+
+    from hostmanager.agent.options import make_manager_parser  # noqa: PLC0415 - only here
+
+    parser = make_manager_parser("hostmanager run")
+    parser.add_site_options(add_arguments)
+    return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run_manager(words: Sequence[str]) -> int:
     """Run the manager until it is stopped; exits by itself."""
     from hostmanager.agent.main import main  # noqa: PLC0415 - it begins to work when imported
 
-    main(args.words, prog="hostmanager run")
+    main(words, prog="hostmanager run")
     return 0

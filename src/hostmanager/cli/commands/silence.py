@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from hostmanager.cli import options
 from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
@@ -18,6 +17,7 @@ from hostmanager.client.managers.multi_host import TargetManagers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import AgentStatus, silence_text
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import join_names
 
 DESCRIPTION = """\
@@ -29,26 +29,22 @@ The managers of the agents keep it, over their own end and over a boot of the ho
 do not answer, and of whole hosts (--host HOST --all), the alarm service keeps it: nobody is told
 when such a host goes away."""
 
-EPILOG = f"""\
-{
-    options.exit_status_help(
-        done="done, or shown",
-        not_reached="at least one manager refused, or cannot silence agents",
-    )
-}
-examples:
+EPILOG = options.make_epilog(
+    done="done, or shown",
+    not_reached="at least one manager refused, or cannot silence agents",
+    examples="""\
   hostmanager silence 'det*' --for 2h --reason 'pump exchange'
   hostmanager silence --host daq1 --all --for 30m
       everything on one host
   hostmanager silence 'det*' --end
   hostmanager silence
       what is silenced, until when, by whom and why
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = options.new_parser(subparsers, "silence", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     options.add_selection(parser, whole=True)
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

@@ -1,21 +1,22 @@
 """`hostmanager status`: the status of all agents of the site, and first what is wrong."""
 
 import argparse
-from typing import Any
 
-from hostmanager.cli.options import add_common, add_selection, exit_status_help, new_parser, seconds
+from hostmanager.cli.options import add_common, add_selection, make_epilog, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.cli.status.result import status_exit_code, status_json
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import StatusSeverity
 from hostmanager.client.status.selection import fetch_status, filter_hosts, hosts_to_query
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
 Show the status of the agents of the site. All managers are asked at the same time. What is wrong
 comes first, with the reason: how an agent exited, its last output, what is missing, and where
 the site config (as read here) and a manager differ. Then a table by host."""
 
-EPILOG = f"""\
+EPILOG = make_epilog(
+    before="""\
 states:
   up, down     it is up, or down
   starting     it is being launched (wait_start for programs)
@@ -23,15 +24,11 @@ states:
   restarting   it died, and is started again soon (start_at)
   ?            it cannot be operated, or its manager does not answer
   -            no manager controls it
-
-{
-    exit_status_help(
-        done="every agent is at its target, and works as far as is known",
-        not_reached="at least one is not, or a manager cannot use its site config",
-        interrupted="interrupted; with --watch, q or Ctrl-C ends it with the latest status: 0, 1 or 3",
-    )
-}
-examples:
+""",
+    done="every agent is at its target, and works as far as is known",
+    not_reached="at least one is not, or a manager cannot use its site config",
+    interrupted="interrupted; with --watch, q or Ctrl-C ends it with the latest status: 0, 1 or 3",
+    examples="""\
   hostmanager status
       the whole site, as $OCS_CONFIG_DIR/default.yaml describes it
   hostmanager status --wrong
@@ -44,12 +41,12 @@ examples:
       all agents of a class, live; q ends it
   hostmanager status --json | jq -r '.hosts[].agents[]|select(.severity=="wrong").instance_id'
       the ids of all agents that are not at their target
-"""
+""",
+)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "status", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     add_selection(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--wrong", action="store_true", help="no table, only what is wrong")

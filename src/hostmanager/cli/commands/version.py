@@ -1,10 +1,10 @@
 """`hostmanager version`: which version this is."""
 
 import argparse
-from typing import Any
 
 from hostmanager import __version__
 from hostmanager.cli.output import Output, command
+from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = "Show which version this is; the same as `hostmanager --version`."
 
@@ -17,9 +17,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    subparsers.add_parser("version", description=DESCRIPTION, epilog=EPILOG)
+def add_options(_: HelpParser) -> None:
+    """It has none."""
 
 
 @command

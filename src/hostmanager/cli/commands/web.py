@@ -4,17 +4,16 @@ import argparse
 import logging
 import os
 import sys
-from typing import Any
 
 from hostmanager.cli.exit_codes import OK, CommandError
 from hostmanager.cli.options import (
     ANSWER_TIMEOUT,
     add_alerts_id,
     add_site_options,
-    new_parser,
     seconds,
 )
 from hostmanager.cli.output import Output, command
+from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.listen_address import parse_listen_address
 
 DEFAULT_LISTEN = "127.0.0.1:8090"
@@ -45,9 +44,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "web", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     add_web_options(parser)
     add_site_options(parser)
     parser.set_defaults(privs=None)

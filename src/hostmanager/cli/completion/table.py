@@ -3,10 +3,8 @@
 import argparse
 import json
 
-from hostmanager.cli.commands.help import manager_parser
 from hostmanager.cli.completion.candidates import FILE_NAMES
 from hostmanager.cli.main import ALIASES, COMMANDS, command_parser
-from hostmanager.util.help_parser import HelpParser
 
 SITE_WORDS = {
     "pattern": "instance-id",
@@ -32,7 +30,7 @@ def _as_object(members: dict[str, str]) -> str:
 
 
 def _entry(name: str, summary: str) -> dict[str, str]:
-    actions = _parser(name)._actions
+    actions = command_parser(name)._actions
     positional = [
         list(COMMANDS) if action.dest == "topic" else _values(action.dest, action)
         for action in actions
@@ -48,10 +46,6 @@ def _entry(name: str, summary: str) -> dict[str, str]:
         "positional": json.dumps(positional),
         "options": _as_object(options),
     }
-
-
-def _parser(name: str) -> HelpParser:
-    return manager_parser() if name == "run" else command_parser(name)
 
 
 def _values(name: str, action: argparse.Action) -> str | list[str] | None:

@@ -9,13 +9,13 @@ nothing else of HostManager needs it.
 import argparse
 import getpass
 import os
-from typing import Any
 
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.options import add_common, add_selection, add_timeout, new_parser, seconds
+from hostmanager.cli.options import add_common, add_selection, add_timeout, seconds
 from hostmanager.cli.output import Output, command
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import hosts_to_query
+from hostmanager.util.help_parser import HelpParser
 
 REQUEST_TIMEOUT = 60.0
 """Seconds after which an agent that has not reached its target counts as failed."""
@@ -42,9 +42,8 @@ examples:
 """
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = new_parser(subparsers, "top", DESCRIPTION, EPILOG)
+def add_options(parser: HelpParser) -> None:
+    """Add the options."""
     add_selection(parser)
     parser.add_argument(
         "--interval",
