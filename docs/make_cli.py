@@ -105,6 +105,7 @@ added. On an error, `error` is the text, and only the first three fields are the
 | `diff` | `site_file`, `hosts[]` | `host`, `answers`, `text`, `changes[]`: `what` (`add`, `stop`, `replace`, `change`, `broken`), `instance_id`, `text` |
 | `reload`, `pull`, `die` | `hosts[]` | `host`, `ok`, `answers`, `text` |
 | `check` | `files[]` | `file`, `hosts`, `agents`, `errors`, `warnings` (numbers), `readable`, `router_answers`, `unchecked[]`, `seen[]`, `problems[]`: `severity` (`error`, `warning`), `about` (`file`, `class`, `arguments`, `manager`, `compose`, `folder`, `router`), `host`, `instance_id`, `file`, `line`, `column` (null: no place), `message`, `remedy` |
+| `install-systemd` | `unit`, `path`, `dry_run`, `steps[]`, `remarks[]` | the unit, what was done (with `--dry-run`: what would be), what to know |
 | `orphans` | `orphans` | by host, a list of what the manager reports of each; with `--remove`, `hosts[]` as for `reload` |
 
 | severity | means |

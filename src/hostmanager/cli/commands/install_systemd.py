@@ -6,7 +6,6 @@ Everything is checked before anything is written, and each step can be shown fir
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,8 +17,8 @@ from ocs.site_config import add_arguments
 from hostmanager.agent.options import make_manager_parser
 from hostmanager.cli.commands.web import add_web_options
 from hostmanager.cli.confirmation import confirm_action
-from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.output import Output
+from hostmanager.cli.exit_codes import OK
+from hostmanager.cli.output import Output, command
 from hostmanager.cli.systemd.conflicts import find_unmanaged
 from hostmanager.cli.systemd.install import (
     StepError,
@@ -38,12 +37,9 @@ from hostmanager.cli.systemd.plan import (
     unit_name,
 )
 from hostmanager.cli.systemd.unit import UnitError
-from hostmanager.client.errors import ClientError
 from hostmanager.siteconfig.command_line import UsageError
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.util.help_parser import HelpParser
-
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 DESCRIPTION = """\
 Install the host manager of this host as a systemd service, or print its unit.
@@ -172,31 +168,32 @@ def _watchdog(text: str) -> int:
     return int(text)
 
 
-def run(args: argparse.Namespace) -> int:
+@command
+def run(args: argparse.Namespace, output: Output) -> int:
     """Install, print or remove the unit."""
     try:
-        target = _unit_target(args)
-        if args.remove:
-            name = unit_name(args)
-            _confirm_removal(args, target, name)
-            return _report(args, remove_unit(target, name, args.force, args.dry_run))
-        plan = _make_plan(args)
-        if args.print:
-            print(plan.unit.text(), end="")
-            for note in plan.notes:
-                print(f"note: {note}", file=sys.stderr)
-            return EXIT_DONE
-        actions = [action for action in ("enable", "now") if getattr(args, action)]
-        if args.now and not (args.dry_run or args.force):
-            _refuse_unmanaged(plan)
-        result = install_unit(target, plan.unit, actions, args.force, args.dry_run)
-        return _report(args, {**result, "remarks": [*plan.notes, *result["remarks"]]})
-    except (InstallError, UsageError, SiteFileError, UnitError, ValueError, ClientError) as error:
-        print(f"hostmanager install-systemd: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except (StepError, CommandError) as error:
-        print(f"hostmanager install-systemd: {error}", file=sys.stderr)
-        return error.code if isinstance(error, CommandError) else EXIT_FAILED
+        return _run(args, output)
+    except (UsageError, SiteFileError, UnitError, ValueError) as error:
+        raise InstallError(str(error)) from None
+
+
+def _run(args: argparse.Namespace, output: Output) -> int:
+    target = _unit_target(args)
+    if args.remove:
+        name = unit_name(args)
+        _confirm_removal(args, target, name, output)
+        return _report(args, remove_unit(target, name, args.force, args.dry_run), output)
+    plan = _make_plan(args)
+    if args.print:
+        print(plan.unit.text(), end="")
+        for note in plan.notes:
+            print(f"note: {note}", file=sys.stderr)
+        return OK
+    actions = [action for action in ("enable", "now") if getattr(args, action)]
+    if args.now and not (args.dry_run or args.force):
+        _refuse_unmanaged(plan)
+    result = install_unit(target, plan.unit, actions, args.force, args.dry_run)
+    return _report(args, {**result, "remarks": [*plan.notes, *result["remarks"]]}, output)
 
 
 def _make_plan(args: argparse.Namespace) -> InstallPlan:
@@ -209,7 +206,9 @@ def _make_plan(args: argparse.Namespace) -> InstallPlan:
     return (make_alerts_plan if args.alerts else make_install_plan)(args, os.environ)
 
 
-def _confirm_removal(args: argparse.Namespace, target: UnitTarget, name: str) -> None:
+def _confirm_removal(
+    args: argparse.Namespace, target: UnitTarget, name: str, output: Output
+) -> None:
     """Ask before a running manager and its agents are stopped."""
     unit = f"{name}.service"
     if args.dry_run or not target.manage_systemd or not is_active(target, unit):
@@ -217,8 +216,7 @@ def _confirm_removal(args: argparse.Namespace, target: UnitTarget, name: str) ->
     what = "the manager with all of its agents on this host"
     if args.alerts or args.web:
         what = "the alarm service" if args.alerts else "the page for the whole site"
-    action = f"stop {unit}, {what}, and remove it"
-    confirm_action(action, args, Output("install-systemd", args.json))
+    confirm_action(f"stop {unit}, {what}, and remove it", args, output)
 
 
 def _refuse_unmanaged(plan: InstallPlan) -> None:
@@ -232,16 +230,13 @@ def _refuse_unmanaged(plan: InstallPlan) -> None:
         )
 
 
-def _report(args: argparse.Namespace, result: dict[str, Any]) -> int:
-    if args.json:
-        print(json.dumps(result, indent=2))
-        return EXIT_DONE
+def _report(args: argparse.Namespace, result: dict[str, Any], output: Output) -> int:
     would = "would " if args.dry_run else ""
     for step in result["steps"]:
-        print(f"{would}{step}")
+        output.line(f"{would}{step}")
     for note in result["remarks"]:
-        print(f"note: {note}")
-    return EXIT_DONE
+        output.line(f"note: {note}")
+    return output.emit_json(OK, **result)
 
 
 def _unit_target(args: argparse.Namespace) -> UnitTarget:

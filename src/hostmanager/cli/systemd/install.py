@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hostmanager.cli.exit_codes import FAILED, CommandError
 from hostmanager.cli.systemd.unit import MARK, Unit
 from hostmanager.util.files import replace_file
 
@@ -23,8 +24,11 @@ SYSTEMCTL_TIMEOUT = 180.0
 """Seconds that systemd may take for one command; a stop may wait for stubborn agents."""
 
 
-class StepError(Exception):
+class StepError(CommandError):
     """A step failed; the text says which, why, and what was done before."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, FAILED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from hostmanager.agent.options import (
 )
 from hostmanager.alerts.rules_file import RULES_FILE
 from hostmanager.cli.commands.web import add_web_options
+from hostmanager.cli.exit_codes import CommandError
 from hostmanager.cli.systemd.unit import UNIT_NAME, ServiceUnit, Unit
 from hostmanager.composefile.variables import describe_unset, unset_variables
 from hostmanager.core.model import InstanceSpec
@@ -41,7 +42,7 @@ SYSTEMD_VARIABLES = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
 """What systemd sets in the environment of a service by itself (systemd.exec, User=)."""
 
 
-class InstallError(Exception):
+class InstallError(CommandError):
     """The request cannot be fulfilled; the text says why."""
 
 
@@ -79,7 +80,7 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
     """Check everything, and decide the contents of the unit.
 
     Raises:
-        UsageProblem, UsageError, SiteFileError, ValueError: Something is wrong.
+        InstallError, UsageError, SiteFileError, ValueError: Something is wrong.
     """
     options, site = parse_agent_args(make_manager_parser(), option_words(args), environ)
     user, home = _user(args)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from traceback import format_exc
@@ -19,7 +20,7 @@ from hostmanager.cli.top.data_source import DataSource
 from hostmanager.cli.top.details import Details
 from hostmanager.cli.top.model import HostSnapshot, ItemKey, ListItem, SortOrder, list_items
 from hostmanager.cli.top.screens import ConfirmDialog, History, HostActionDialog, TextPane
-from hostmanager.cli.top.widgets import AgentList, Bar, priority_binding
+from hostmanager.cli.top.widgets import AgentList, Bar, RequestBar, priority_binding
 from hostmanager.client.change.plan import is_satisfied
 from hostmanager.client.change.plan_text import VERBS
 from hostmanager.client.status.model import AgentStatus, no_router
@@ -34,6 +35,10 @@ FAST_REDRAW_INTERVAL = 0.25
 
 HISTORY_LENGTH = 200
 KEYS = "u up  d down  r restart  A host  Enter details  h history  / filter  ? help  q"
+
+
+ABOUT_AN_ITEM = {"change", "change_host", "history", "requests", "help"}
+"""What keys do in the details as well."""
 
 
 class TopApp(App[int]):
@@ -77,7 +82,7 @@ class TopApp(App[int]):
         yield Bar(id="columns", classes="bar")
         yield AgentList("list")
         yield Bar(id="reason")
-        yield Bar(id="request")
+        yield RequestBar(id="request")
         yield Input(id="filter", compact=True, placeholder="parts of names, host, class, state")
         yield Bar(id="keys")
 
@@ -95,6 +100,8 @@ class TopApp(App[int]):
         """Letters are keys only in the list: not in the filter, and not below something else."""
         if action in ("interrupt", "quit"):
             return True
+        if isinstance(self.screen, Details):
+            return action in ABOUT_AN_ITEM
         if len(self.screen_stack) != 1:
             return False
         return action == "clear_filter" or not isinstance(self.focused, Input)
@@ -125,7 +132,8 @@ class TopApp(App[int]):
         self._bar("#columns").show(Text.assemble((self.agent_list.heading.plain, "underline")))
         self._bar("#keys").show(Text(KEYS, "reverse"))
         self._show_reason()
-        self.show_last_request(self._bar("#request"))
+        requests = self.screen_stack[0].query_one("#request", RequestBar)
+        requests.show_latest(self._source.requests)
 
     @property
     def _words(self) -> str:
@@ -163,14 +171,6 @@ class TopApp(App[int]):
             note = item.note(time.time()) or "OK"
             text = Text(item.name, "bold").append(f": {sanitize(note)}", "not bold")
         self._bar("#reason").show(text, 2)
-
-    def show_last_request(self, bar: Bar) -> None:
-        """Show the latest request and its outcome."""
-        requests = self._source.requests
-        bar.display = bool(requests)
-        if requests:
-            style = "bold red" if requests[-1].has_failed else ""
-            bar.show(Text(sanitize(requests[-1].text()), style), 2)
 
     def find(self, key: ItemKey) -> ListItem | None:
         """The item of this key with its present status; None if it is gone."""
@@ -228,24 +228,25 @@ class TopApp(App[int]):
 
     # --- panes --------------------------------------------------------------------------------
 
+    def _pinned_item(self) -> ListItem | None:
+        """What a key is about: what the details show, else what is selected, which stays so."""
+        if isinstance(self.screen, Details):
+            return self.screen.item
+        return self.agent_list.pin_selection()
+
     def action_details(self) -> None:
         """Show the details of the selected item."""
-        item = self.agent_list.pin_selection()
+        item = self._pinned_item()
         if item is not None:
             read = self._source.reader(item.agent) if item.agent is not None else None
-            self.push_screen(Details(item, read, self))
+            self.push_screen(Details(item, read, self.find, self._source.requests))
 
     def action_history(self) -> None:
-        """Show what happened to the selected item."""
-        item = self.agent_list.pin_selection()
-        if item is not None:
-            self.show_history(item)
-
-    def show_history(self, item: ListItem) -> None:
         """Show what happened to an agent, or on a host."""
-        title = f"history of {item.name}"
-        fetch = partial(self._source.history, item, HISTORY_LENGTH)
-        self.push_screen(History(title, fetch, names=item.agent is None))
+        item = self._pinned_item()
+        if item is not None:
+            fetch = partial(self._source.history, item, HISTORY_LENGTH)
+            self.push_screen(History(f"history of {item.name}", fetch, names=item.agent is None))
 
     def action_requests(self) -> None:
         """Show all requests."""
@@ -261,37 +262,33 @@ class TopApp(App[int]):
     # --- requests -----------------------------------------------------------------------------
 
     def action_change(self, command: str) -> None:
-        """Request a change of the selected item."""
-        item = self.agent_list.pin_selection()
-        if item is not None:
-            self.change(command, item)
-
-    def action_change_host(self) -> None:
-        """Request a change of the host of the selected item."""
-        item = self.agent_list.pin_selection()
-        if item is not None:
-            self.change_host(item)
-
-    def change(self, command: str, item: ListItem) -> None:
         """Request a change of an agent; ask first, unless it is only started."""
+        item = self._pinned_item()
+        if item is None:
+            return
         agent = item.agent
         if agent is None:
             self._confirm_host_change(command, item.snapshot)
             return
-
-        def go(agreed: bool | None) -> None:
-            if agreed:
-                self._source.change(command, item.name, [agent])
-                self.refresh_data()
-
+        change = partial(self._change, command, item.name, [agent])
         if command == "up":
-            go(True)
+            change(True)
         else:
             question = f"{VERBS[command].capitalize()} {item.name}? It is {agent.state_text}."
-            self.push_screen(ConfirmDialog(question), go)
+            self.push_screen(ConfirmDialog(question), change)
 
-    def change_host(self, item: ListItem) -> None:
-        """Ask what to do with all agents of its host."""
+    def _change(
+        self, command: str, what: str, agents: Sequence[AgentStatus], agreed: bool | None
+    ) -> None:
+        if agreed:
+            self._source.change(command, what, agents)
+            self.refresh_data()
+
+    def action_change_host(self) -> None:
+        """Ask what to do with all agents of the host of an item."""
+        item = self._pinned_item()
+        if item is None:
+            return
         snapshot = next((s for s in self._hosts if s.host.host.name == item.host), item.snapshot)
 
         def go(command: str | None) -> None:
@@ -303,12 +300,6 @@ class TopApp(App[int]):
     def _confirm_host_change(self, command: str, snapshot: HostSnapshot) -> None:
         agents, host = _managed(snapshot), snapshot.host.host.name
         which = "all agents" if command != "restart" else "all agents whose target is up"
-
-        def go(agreed: bool | None) -> None:
-            if agreed:
-                self._source.change(command, f"host {host}", agents)
-                self.refresh_data()
-
         concerned = [
             agent for agent in agents if command != "restart" or not is_satisfied(command, agent)
         ]
@@ -316,7 +307,9 @@ class TopApp(App[int]):
         question = (
             f"{VERBS[command].capitalize()} {which} of host {host} ({len(concerned)})?\n{names}"
         )
-        self.push_screen(ConfirmDialog(question), go)
+        self.push_screen(
+            ConfirmDialog(question), partial(self._change, command, f"host {host}", agents)
+        )
 
     def _fatal_error(self) -> None:
         """Print the traceback only. Textual's own way shows all variables, passwords too."""

@@ -1,9 +1,9 @@
 """Details of one agent or host: what is known, and below that its output, live."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,8 +12,9 @@ from textual.binding import BindingType
 from hostmanager.cli.top.data_source import ReadLines
 from hostmanager.cli.top.format import detail_rows
 from hostmanager.cli.top.model import ItemKey, ListItem
+from hostmanager.cli.top.requests import UserRequest
 from hostmanager.cli.top.screens import FullScreenPane
-from hostmanager.cli.top.widgets import Bar, LabelledRows, priority_binding
+from hostmanager.cli.top.widgets import Bar, LabelledRows, RequestBar, priority_binding
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.logs.log_filter import LogLine
 from hostmanager.client.text import format_time, sanitize, strip_timestamp
@@ -27,51 +28,34 @@ SLOW_AFTER = 3.0
 """Seconds after which a missing answer is shown."""
 
 
-class AgentActions(Protocol):
-    """What the details need of the main screen."""
-
-    def find(self, key: ItemKey) -> ListItem | None:
-        """The present item of this key; None if it is gone."""
-
-    def change(self, command: str, item: ListItem) -> None:
-        """Request `up`, `down` or `restart` of it."""
-
-    def change_host(self, item: ListItem) -> None:
-        """Ask what to do with all agents of its host."""
-
-    def show_history(self, item: ListItem) -> None:
-        """Show what happened to it."""
-
-    def show_last_request(self, bar: Bar) -> None:
-        """Show the latest request."""
-
-    def action_requests(self) -> None:
-        """Show all requests."""
-
-    def action_help(self) -> None:
-        """Show the keys."""
-
-
 class Details(FullScreenPane):
     """Details of one item, kept up to date."""
 
     KEYS = "u up  d down  r restart  h history  f more details  arrows scroll  Esc back"
     BINDINGS: ClassVar[list[BindingType]] = [
-        priority_binding("u", "change('up')"),
-        priority_binding("d", "change('down')"),
-        priority_binding("r", "change('restart')"),
-        priority_binding("A", "change_host"),
-        priority_binding("h", "history"),
         priority_binding("f", "all_details"),
-        priority_binding("m", "requests"),
-        priority_binding("question_mark", "help"),
     ]
 
-    def __init__(self, item: ListItem, read: ReadLines | None, actions: AgentActions) -> None:
+    def __init__(
+        self,
+        item: ListItem,
+        read: ReadLines | None,
+        find: Callable[[ItemKey], ListItem | None],
+        requests: Sequence[UserRequest],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            item: What is shown.
+            read: Reads its output; None: no manager keeps it.
+            find: Gives the present item of a key; None if it is gone.
+            requests: All requests, the newest last.
+        """
         super().__init__(item.name)
-        self._actions = actions
         self._item = item
         self._read = read
+        self._find = find
+        self._requests = requests
         self._requested_at: float | None = None
         self._error = ""
         self._count = 0
@@ -86,7 +70,7 @@ class Details(FullScreenPane):
         """The status of the item."""
         yield LabelledRows(id="details")
         yield Bar(id="rule")
-        yield Bar(id="request")
+        yield RequestBar(id="request")
 
     def begin(self) -> None:
         """Show what is known, and ask for output again and again."""
@@ -97,8 +81,7 @@ class Details(FullScreenPane):
 
     def refresh_details(self) -> None:
         """Show what is known by now."""
-        key: ItemKey = self._item.key
-        current = self._actions.find(key)
+        current = self._find(self._item.key)
         gone = current is None
         self._item = current or self._item
         now = time.time()
@@ -109,7 +92,7 @@ class Details(FullScreenPane):
         room = max(4, self.size.height - 4 if self._is_complete else self.size.height // 2 - 2)
         self.query_one("#details", LabelledRows).show(rows, self.size.width, room)
         self._show_rule()
-        self._actions.show_last_request(self.query_one("#request", Bar))
+        self.query_one("#request", RequestBar).show_latest(self._requests)
 
     def on_resize(self) -> None:
         """Make it fit."""
@@ -163,28 +146,6 @@ class Details(FullScreenPane):
             text = Text(f"{format_time(line.time, now) or '?'} ", "dim", tab_size=8)
             view.write(text.append(sanitize(strip_timestamp(line.text)), "not dim"))
         self._show_rule()
-
-    # --- keys -------------------------------------------------------------------------------
-
-    def action_change(self, command: str) -> None:
-        """Request a change of it."""
-        self._actions.change(command, self._item)
-
-    def action_change_host(self) -> None:
-        """Request a change of its host."""
-        self._actions.change_host(self._item)
-
-    def action_history(self) -> None:
-        """Show what happened to it."""
-        self._actions.show_history(self._item)
-
-    def action_requests(self) -> None:
-        """Show what was requested_at for."""
-        self._actions.action_requests()
-
-    def action_help(self) -> None:
-        """Show the keys."""
-        self._actions.action_help()
 
     def action_all_details(self) -> None:
         """Give the details the room that they need, or half of the screen again."""

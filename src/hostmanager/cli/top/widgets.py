@@ -20,6 +20,7 @@ from textual.widgets import Static
 
 from hostmanager.cli.top.format import ColumnWidths, heading, row_text
 from hostmanager.cli.top.model import ItemKey, ListItem, SortOrder
+from hostmanager.cli.top.requests import UserRequest
 from hostmanager.client.text import sanitize
 
 
@@ -67,6 +68,17 @@ class Bar(Static):
         same = before is not None and before.plain.count("\n") == shown.plain.count("\n")
         self._shown = shown
         self.update(shown, layout=not same)
+
+
+class RequestBar(Bar):
+    """The latest request and its outcome; nothing, if there was none."""
+
+    def show_latest(self, requests: Sequence[UserRequest]) -> None:
+        """Show the last of these."""
+        self.display = bool(requests)
+        if requests:
+            style = "bold red" if requests[-1].has_failed else ""
+            self.show(Text(sanitize(requests[-1].text()), style), 2)
 
 
 class LabelledRows(VerticalScroll, can_focus=False):
