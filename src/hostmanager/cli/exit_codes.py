@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """The subcommand cannot go on. Its text is for people, and names a remedy."""
+    """The subcommand cannot go on. Its text is for people, and says what to do."""
 
     def __init__(self, text: str, code: int = USAGE) -> None:
         super().__init__(text)

@@ -42,7 +42,7 @@ COMMANDS = {
     "pull": "have managers pull the images of their services",
     "orphans": "show containers whose service is gone, or remove them",
     "silence": "do not warn of agents for a time",
-    "alerts": "run the alarm service: it tells somebody what is wrong",
+    "alerts": "run the alarm service: it notifies people of what is wrong",
     "web": "run the page for the whole site, for browsers",
     "ack": "acknowledge an incident of the alarm service",
     "die": "end managers, with their agents or without",

@@ -86,15 +86,15 @@ def _router_endpoints(
     overrides = {host: _hub_overrides(site.nodes[host]) for host in site.hosts}
     if here is None or not all(overrides.values()):
         yield _endpoint(hub, None, args, report)
-    seen = set()
+    checked = set()
     for host, own in overrides.items():
         if not own:
             continue
         endpoint = _endpoint({**hub, **own}, host, args, report)
         key = (endpoint.websocket, endpoint.bridge, endpoint.realm)
-        if key in seen:
+        if key in checked:
             continue
-        seen.add(key)
+        checked.add(key)
         if host != here and urlsplit(endpoint.websocket).hostname in LOOPBACK_NAMES:
             report.skipped.append(
                 f"the router as seen from host {host}: {endpoint.websocket} is on that host"

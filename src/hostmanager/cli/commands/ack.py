@@ -16,8 +16,8 @@ from hostmanager.client.site_model import read_site
 from hostmanager.util.help_parser import HelpParser
 
 DESCRIPTION = """\
-Acknowledge incidents: somebody knows, and does something about it. They are not told again, and
-not passed on to the next receiver; their end is told. The number is in the message, and in
+Acknowledge incidents: somebody works on them. There are no more reminders, and the next receiver
+is not notified; the end of the incident is reported. The number is in the message, and in
 `hostmanager alerts --status`."""
 
 EPILOG = make_epilog(
@@ -43,7 +43,7 @@ def add_options(parser: HelpParser) -> None:
         type=reason_text,
         default=None,
         metavar="TEXT",
-        help="why it needs no more telling, for others: in later messages and `alerts --status`",
+        help="why, for others: in later messages and `alerts --status`",
     )
     add_alerts_id(parser)
     add_common(parser)

@@ -18,22 +18,22 @@ from hostmanager.util.help_parser import HelpParser
 from hostmanager.util.text import format_duration, pluralize
 
 DESCRIPTION = """\
-The alarm service: it looks at all agents of the site and at the router, and tells somebody what is
-wrong, by mail, chat or any other service of apprise (pip install 'ocs-hostmanager[alerts]'). It
+The alarm service: it watches all agents of the site and the router, and sends messages when something
+is wrong, by mail, chat or any other service of apprise (pip install 'ocs-hostmanager[alerts]'). It
 runs on one host of the site until SIGTERM; `hostmanager install-systemd --alerts` installs it.
 
-Who is told what is in alerts.yaml beside the site config; docs/alerts.md describes it."""
+The receivers and the rules are in alerts.yaml beside the site config; docs/alerts.md describes it."""
 
 EPILOG = make_epilog(
-    done="it ended by SIGTERM; with --status: nothing is wrong; with --test: all are told",
+    done="it ended by SIGTERM; with --status: nothing is wrong; with --test: all were notified",
     not_reached="with --status: there are open incidents; with --test: a receiver failed",
     examples="""\
   hostmanager alerts --test
       sends a message to each receiver in alerts.yaml
   hostmanager alerts --status
-      what is wrong, who was told, whether receivers take messages
+      what is wrong, who was notified, whether receivers take messages
   hostmanager ack 17 --reason 'on my way'
-      acknowledges an incident: it is not told again before it is over
+      acknowledges an incident: there is no message about it before it is over
 """,
 )
 
@@ -50,7 +50,7 @@ def add_options(parser: HelpParser) -> None:
     what.add_argument(
         "--once",
         action="store_true",
-        help="look once, for as long as the rules ask, send what is due, and end",
+        help="check once, for as long as the rules ask, send what is due, and end",
     )
     parser.add_argument(
         "--config",
@@ -58,7 +58,7 @@ def add_options(parser: HelpParser) -> None:
         help="the rules (default: alerts.yaml beside the site config)",
     )
     parser.add_argument(
-        "--state-dir", metavar="DIR", help="where it keeps what is wrong and who was told"
+        "--state-dir", metavar="DIR", help="directory of its state: what is wrong, and who was notified"
     )
     add_alerts_id(parser)
     add_common(parser)
@@ -105,8 +105,8 @@ def _show(status: Mapping[str, Any], output: Output) -> int:
     now = status["now"]
     incidents, pending = status["incidents"], status["pending"]
     ago = format_duration(now - status["last_look"])
-    waiting = f", {pluralize(len(pending), 'finding')} too young to be told" if pending else ""
-    output.line(f"{pluralize(len(incidents), 'open incident')}{waiting}; looked {ago} ago")
+    waiting = f", {pluralize(len(pending), 'finding')} not due yet" if pending else ""
+    output.line(f"{pluralize(len(incidents), 'open incident')}{waiting}; checked {ago} ago")
     for incident in incidents:
         _show_incident(incident, now, output)
     for silence in status["silences"]:
@@ -123,9 +123,9 @@ def _show(status: Mapping[str, Any], output: Output) -> int:
 
 
 def _show_incident(incident: Mapping[str, Any], now: float, output: Output) -> None:
-    told = ", ".join(incident["receivers"][: incident["told"]])
+    notified = ", ".join(incident["receivers"][: incident["told"]])
     opened = format_time(incident["opened"], time.time())
-    state = f"told {told} at {opened}"
+    state = f"{notified} notified at {opened}"
     if incident["acknowledged_by"]:
         reason = incident["acknowledged_reason"]
         state += f"; acknowledged by {incident['acknowledged_by']}{reason and f': {reason}'}"
@@ -141,7 +141,7 @@ def _show_receiver(receiver: Mapping[str, Any], now: float, output: Output) -> N
     last = receiver["last_sent"]
     text = f"last message {format_duration(now - last)} ago" if last else "no message yet"
     if receiver["waiting"] or receiver["sending"]:
-        text += f", {pluralize(receiver['waiting'] + receiver['sending'], 'notice')} to be told"
+        text += f", {pluralize(receiver['waiting'] + receiver['sending'], 'notice')} to be sent"
     line = f"{receiver['name']} ({receiver['service']}): {text}"
     if receiver["last_error"]:
         retry = format_duration(max(0.0, receiver["retry_at"] - now))

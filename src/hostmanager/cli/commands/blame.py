@@ -51,23 +51,23 @@ def add_options(parser: HelpParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Show it."""
     site = read_site(args, or_copy=True)
-    wanted = hosts_to_query(site, args)
+    selected = hosts_to_query(site, args)
     # A chain may lead to any host.
-    hosts = fetch_status(site, args, list(site.hosts) if args.chain else wanted)
-    named = {a.instance_id for a in select_agents(hosts, args) if a.host in wanted}
-    found = [each for host in hosts for agent in host.agents if (each := start_time(agent))]
-    shown = [each for each in found if each.instance_id in named]
+    hosts = fetch_status(site, args, list(site.hosts) if args.chain else selected)
+    named = {a.instance_id for a in select_agents(hosts, args) if a.host in selected}
+    starts = [each for host in hosts for agent in host.agents if (each := start_time(agent))]
+    shown = [each for each in starts if each.instance_id in named]
     shown.sort(key=lambda each: -1.0 if each.took is None else each.took, reverse=True)
-    asked = named if args.pattern or args.agent_class else ()
-    chains = critical_chains(found, asked, wanted) if args.chain else []
-    firsts = first_launches(found)
+    ends = named if args.pattern or args.agent_class else ()
+    chains = critical_chains(starts, ends, selected) if args.chain else []
+    firsts = first_launches(starts)
     if args.chain:
         _show_chains(chains, firsts, output)
     else:
         _show_times(shown, output)
     code = OK if any(each.took is not None for each in shown) else FAILED
     for host in hosts:
-        if host.error is not None and host.host.name in wanted:
+        if host.error is not None and host.host.name in selected:
             output.line(f"! {host.host.name}: {host.error}", "red")
             code = UNREACHABLE
     return output.emit_json(
@@ -109,8 +109,8 @@ def _show_chains(
         output.line(_since(host, firsts))
         for depth, link in enumerate(links):
             branch = "" if not depth else "  " * (depth - 1) + "└─"
-            where = "" if link.host in ("", host) else f" (host {_since(link.host, firsts)})"
-            output.line(f"  {branch}{link.instance_id}{where} {_times(link, firsts)}".rstrip())
+            place = "" if link.host in ("", host) else f" (host {_since(link.host, firsts)})"
+            output.line(f"  {branch}{link.instance_id}{place} {_times(link, firsts)}".rstrip())
 
 
 def _since(host: str, firsts: Mapping[str, float]) -> str:

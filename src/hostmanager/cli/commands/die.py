@@ -20,7 +20,7 @@ from hostmanager.util.help_parser import HelpParser
 DIE_TIMEOUT = 60.0
 """Seconds; agents may take 15 s to stop."""
 
-GONE_POLL_INTERVAL = 0.2
+POLL_INTERVAL = 0.2
 
 DESCRIPTION = """\
 End the managers of hosts: each stops all of its agents and then ends itself; it can be started
@@ -124,5 +124,5 @@ def _wait_until_gone(manager: ManagerClient, timeout: float) -> None:
         except ManagerError as error:
             if error.kind is FailureKind.NOT_REGISTERED:
                 return
-        time.sleep(GONE_POLL_INTERVAL)
+        time.sleep(POLL_INTERVAL)
     raise ManagerError(FailureKind.REFUSED, f"{manager.instance_id} is still at the router")

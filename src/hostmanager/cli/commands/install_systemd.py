@@ -134,7 +134,7 @@ def add_options(parser: HelpParser) -> None:
     group = parser.add_argument_group("options of the page (--web)")
     _add_as_text(group, page._actions, "web_")
     parser.add_site_options(
-        lambda it: _add_as_text(it.add_argument_group("options of every agent"), general)
+        lambda group: _add_as_text(group.add_argument_group("options of every agent"), general)
     )
 
 

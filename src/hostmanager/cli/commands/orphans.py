@@ -51,8 +51,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     code = max((OK, *map(error_code, orphans.errors.values())))
     if orphans.stopped:
         code = max(code, FAILED)
-    found = {host: list(by_id.values()) for host, by_id in orphans.by_host.items()}
-    content: dict[str, Any] = {"orphans": found}
+    by_host = {host: list(by_id.values()) for host, by_id in orphans.by_host.items()}
+    content: dict[str, Any] = {"orphans": by_host}
     if not args.remove:
         return output.emit_json(code, **content)
     stops = orphans.stops
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         output.line(DRY_RUN)
         return output.emit_json(code, **content)
     confirm(stops, args, output)
-    concerned = {host: targets.managers[host] for host, by_id in found.items() if by_id}
+    concerned = {host: targets.managers[host] for host, by_id in by_host.items() if by_id}
     removing = TargetManagers(targets.site, list(concerned), concerned)
     return request_on_all(
         removing,

@@ -26,7 +26,7 @@ with who, why and until when, and nothing about them counts as wrong. It stops n
 that die are restarted as ever. It ends by itself. Without --for and --end, the silences are shown.
 
 The managers of the agents keep it, over their own end and over a boot of the host. Of hosts that
-do not answer, and of whole hosts (--host HOST --all), the alarm service keeps it: nobody is told
+do not answer, and of whole hosts (--host HOST --all), the alarm service keeps it: nobody is notified
 when such a host goes away."""
 
 EPILOG = options.make_epilog(
@@ -111,11 +111,11 @@ def _show(agents: Sequence[AgentStatus], alarms: AlarmClient, output: Output) ->
     ]
     hosts = {agent.host for agent in agents}
     status = alarms.status() if alarms.is_there() else {"silences": [], "now": None}
-    kept = [silence for silence in status["silences"] if silence["host"] in hosts]
-    for silence in kept:
+    of_hosts = [silence for silence in status["silences"] if silence["host"] in hosts]
+    for silence in of_hosts:
         names = join_names(silence["agents"]) if silence["agents"] else "all of its agents"
         text = silence_text(silence, status["now"])
         output.line(f"{silence['host']}, {names}, no alarms: {text}")
-    if not silenced and not kept:
+    if not silenced and not of_hosts:
         output.line("No agent is silenced.")
-    return output.emit_json(0, silences=content, alarm_silences=kept)
+    return output.emit_json(0, silences=content, alarm_silences=of_hosts)

@@ -124,10 +124,10 @@ def install_unit(
     if was_active:
         words = ("kill", "--signal=KILL", _MAIN_PROCESS) if unit.has_agents else ("restart",)
         restart = shlex.join(target.systemctl(*words, unit.file_name))
-        how = ", without stopping agents" if unit.has_agents else ""
+        note = ", without stopping agents" if unit.has_agents else ""
         steps.notes.append(
             "it is already running; changes take effect at its next start. To restart it "
-            f"now{how}: {restart}"
+            f"now{note}: {restart}"
         )
     if target.is_user_unit and target.manage_systemd and not _is_lingering():
         steps.notes.append(

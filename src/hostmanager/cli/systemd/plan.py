@@ -147,7 +147,7 @@ def make_alerts_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> In
         rules = Path(args.alerts_config).absolute()
         command.append(f"--config={rules}")
     if not rules.is_file():
-        notes.append(f"{rules} does not exist yet: the service says who is told by that file.")
+        notes.append(f"{rules} does not exist yet: that file names the receivers.")
     unit = replace(unit, command=tuple(command), has_state_dir=args.run_state_dir is None)
     return InstallPlan(unit, frozenset(), tuple(notes))
 

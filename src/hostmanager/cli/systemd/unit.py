@@ -73,7 +73,7 @@ SERVICE_TEMPLATE = """\
 [Unit]
 Description={description}
 Documentation=https://ocs.readthedocs.io
-# Order only: that the router is away is what it tells.
+# Order only: that the router is away is one of the things it reports.
 After={after}
 StartLimitIntervalSec=0
 
@@ -86,7 +86,7 @@ WorkingDirectory={working_dir}
 TimeoutStopSec=30
 Restart=always
 RestartSec=10
-# Whoever looks at the site tells systemd, too, that it does not hang.
+# The part that watches the site also tells systemd that it does not hang.
 WatchdogSec={watchdog}
 {hardening}
 [Install]

@@ -97,16 +97,16 @@ class LiveDataSource:
         if status.host.name not in self._last_known:
             return status
         when, states = self._last_known[status.host.name]
-        then = format_time(when, time.time())
+        answered = format_time(when, time.time())
         agents = tuple(
             dataclasses.replace(
-                agent, reasons=(*agent.reasons, f"was {states[agent.instance_id]} {then}")
+                agent, reasons=(*agent.reasons, f"was {states[agent.instance_id]} {answered}")
             )
             if agent.severity is StatusSeverity.UNKNOWN and agent.instance_id in states
             else agent
             for agent in status.agents
         )
-        reasons = (f"{status.reasons[0]} (last answer {then})", *status.reasons[1:])
+        reasons = (f"{status.reasons[0]} (last answer {answered})", *status.reasons[1:])
         return dataclasses.replace(status, agents=agents, reasons=reasons)
 
     def change(self, command: str, what: str, agents: Sequence[AgentStatus]) -> UserRequest:

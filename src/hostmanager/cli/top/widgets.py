@@ -175,8 +175,8 @@ class AgentList(ScrollView, can_focus=True):
         if key in keys:
             self.index = keys.index(key)
         else:
-            kept = self.index if self._is_moved and not afresh else 0
-            self.index = max(0, min(kept, len(keys) - 1))
+            position = self.index if self._is_moved and not afresh else 0
+            self.index = max(0, min(position, len(keys) - 1))
 
     def _fit(self) -> None:
         width = self.scrollable_content_region.width
