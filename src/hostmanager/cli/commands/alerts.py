@@ -58,7 +58,9 @@ def add_options(parser: HelpParser) -> None:
         help="the rules (default: alerts.yaml beside the site config)",
     )
     parser.add_argument(
-        "--state-dir", metavar="DIR", help="directory of its state: what is wrong, and who was notified"
+        "--state-dir",
+        metavar="DIR",
+        help="directory of its state: what is wrong, and who was notified",
     )
     add_alerts_id(parser)
     add_common(parser)
