@@ -33,8 +33,7 @@ def history(harness: Harness, kind: str, samples: Samples) -> None:
         f"daq{host}": [instance(f"a{host}-{n}", manage="host/down") for n in range(AGENTS)]
         for host in range(HOSTS)
     }
-    site = WebSite(harness.directory / "history", harness.router, entries)
-    try:
+    with WebSite(harness.directory / "history", harness.router, entries) as site:
         for number, (host, part) in enumerate(site.hosts.items()):
             harness.step(f"the journal of {host}")
             part.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,8 +62,6 @@ def history(harness: Harness, kind: str, samples: Samples) -> None:
                     samples.setdefault(key, []).append(_get(server, path))
                     used = sum(cpu_seconds(pid) for pid in pids) - sum(before)
                     samples.setdefault(f"{key}_cpu", []).append(used)
-    finally:
-        site.close()
 
 
 def _get(server: WebServer, path: str) -> float:

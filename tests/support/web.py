@@ -85,6 +85,8 @@ class WebServer:
 class WebSite:
     """A site with real managers, each with its own host, and a page for all of them.
 
+    As a context manager it leaves nothing behind, whatever fails in between.
+
     Attributes:
         hosts: By name, what a manager of one host needs; each reads its own copy of the site config.
         managers: The managers that run, by host.
@@ -129,8 +131,11 @@ class WebSite:
         self.managers[host] = Manager(self.hosts[host], options)
         return self.managers[host]
 
-    def close(self) -> None:
-        """Stop the managers, and with them the agents; nothing is left."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the managers, and with them the agents."""
         for manager in self.managers.values():
             if manager.running():
                 manager.terminate()

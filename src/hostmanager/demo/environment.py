@@ -58,7 +58,7 @@ class DemoEnvironment:
 
     def __init__(self, fakes: int, port: int, hurried: Callable[[], bool]) -> None:
         self._hurried = hurried
-        self.site = DemoSite(_make_directory(), fakes)
+        self.site = DemoSite(make_directory(), fakes)
         self.manager: subprocess.Popen[bytes] | None = None
         self.page: DemoPage | None = None
         try:
@@ -173,7 +173,7 @@ class DemoEnvironment:
             self._guard.communicate(DONE, timeout=5)
 
 
-def _make_directory() -> Path:
+def make_directory() -> Path:
     """Make the directory. Image and project have its name, where `__` or `_` at the end is illegal."""
     while True:
         path = Path(tempfile.gettempdir(), f"hm-demo-{secrets.token_hex(4)}").resolve()

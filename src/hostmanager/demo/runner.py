@@ -92,12 +92,12 @@ class DemoRun:
         except RouterError as error:
             if not self.stop.is_set():
                 raise
-            return self._verdict(str(error))
+            return self.verdict(str(error))
         if self.stop.is_set():
-            return self._verdict("The router had just been started.")
+            return self.verdict("The router had just been started.")
         self.display.message(self.environment.start_services())
         if self.stop.is_set():
-            return self._verdict("The manager was about to be started.")
+            return self.verdict("The manager was about to be started.")
         self.display.message(
             f"Starting the manager {MANAGER} and its agents; waiting for them to be ready ..."
         )
@@ -108,7 +108,7 @@ class DemoRun:
         finally:
             watch.stop()
             self.display.close()
-        return self._verdict("")
+        return self.verdict("")
 
     def _show(self, watch: ManagerWatch) -> None:
         manager = self.environment.manager
@@ -136,7 +136,7 @@ class DemoRun:
             pids = {agent.instance_id: agent.get("pid") for agent in self.log.view.agents}
             self.display.hints(self.environment.site.hints(pids.get("fake1")))
 
-    def _verdict(self, reason: str) -> int:
+    def verdict(self, reason: str) -> int:
         """Say how it went; returns the exit status."""
         message = self.display.message
         manager = self.environment.manager

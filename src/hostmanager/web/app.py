@@ -1,19 +1,23 @@
 """The application: its addresses, and what happens around each request."""
 
 import argparse
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError, ManagerError
+from hostmanager.client.history.site_history import SiteHistory
 from hostmanager.client.watch.live_site import LiveSite
 from hostmanager.web import security
-from hostmanager.web.agent_reader import READS
+from hostmanager.web.agent_reader import FEEDS, READS
 from hostmanager.web.context import (
     ARGS,
+    FEED,
     LIVE_SITE,
     PAGES,
     READERS,
@@ -25,25 +29,37 @@ from hostmanager.web.context import (
     url_of,
 )
 from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
-from hostmanager.web.pages import filled_fields, is_encrypted, render, render_again
-from hostmanager.web.routes import agent, change, config, history, output, session, site, timeline
+from hostmanager.web.event_stream import STREAMS, end_streams
+from hostmanager.web.feeds.output import OutputFeeds
+from hostmanager.web.feeds.shared_reads import SharedReads
+from hostmanager.web.feeds.site import SiteFeed
+from hostmanager.web.jobs import JOBS, Job, Jobs
+from hostmanager.web.pages import (
+    TEMPLATES,
+    common_context,
+    filled_fields,
+    is_encrypted,
+    render,
+    render_again,
+)
+from hostmanager.web.routes import (
+    agent,
+    change,
+    config,
+    history,
+    job,
+    output,
+    session,
+    site,
+    timeline,
+)
 from hostmanager.web.sessions import Session, Sessions
 from hostmanager.web.settings import WebSettings, host_of, is_loopback
+from hostmanager.web.views.timeline import HISTORY
 
 log = logging.getLogger(__name__)
 
-ROUTE_MODULES = (
-    site,
-    agent,
-    output,
-    timeline,
-    config,
-    history,
-    session,
-    change,
-)
-"""Modules with ``ROUTES``, and, if they keep something while the server runs, ``setup(app)``."""
-
+ROUTE_MODULES = (site, agent, output, timeline, config, history, session, change, job)
 STATIC = Path(__file__).parent / "static"
 
 MAX_FORM_BYTES = 1024 * 1024
@@ -69,17 +85,54 @@ def create_app(
     app[SESSIONS] = Sessions(on_end=partial(_forget_password, app))
     routes = [route for module in ROUTE_MODULES for route in module.ROUTES]
     app[PAGES] = frozenset(route.path.split("/")[1] for route in routes)
-    app[READERS] = {}
     app.add_routes(
         web.RouteDef(route.method, settings.root_path + route.path, route.handler, route.kwargs)
         for route in routes
     )
     app.router.add_static(f"{settings.root_path}/static/", STATIC)
     app.on_response_prepare.append(_add_headers)
-    for module in ROUTE_MODULES:
-        if hasattr(module, "setup"):
-            module.setup(app)
+    _share(app)
     return app
+
+
+def _share(app: web.Application) -> None:
+    """Make what requests share while the server runs."""
+    app[READERS], app[READS], app[HISTORY] = {}, SharedReads(), SiteHistory()
+    app[STREAMS], app[FEEDS] = set(), OutputFeeds()
+    templates = TEMPLATES.get_template("site_parts.html").make_module(common_context(app))
+    app[FEED] = SiteFeed(app[LIVE_SITE], templates)
+    app.cleanup_ctx.append(_run_jobs)
+    app.on_shutdown.extend([end_streams, _end_feeds])
+
+
+async def _end_feeds(app: web.Application) -> None:
+    await app[FEEDS].close()
+
+
+async def _run_jobs(app: web.Application) -> AsyncIterator[None]:
+    """Carry out changes; the hosts that they concern are asked at once when they end."""
+    loop, live = asyncio.get_running_loop(), app[LIVE_SITE]
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def refresh(hosts: Sequence[str]) -> None:
+        live.show_again(hosts)
+        for host in hosts:
+            await live.refresh(host)
+
+    def start(ended: Job) -> None:
+        task = loop.create_task(refresh(ended.hosts))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def on_end(ended: Job) -> None:
+        with suppress(RuntimeError):  # the server has ended
+            loop.call_soon_threadsafe(start, ended)
+
+    app[JOBS] = Jobs(on_end)
+    yield
+    await asyncio.to_thread(app[JOBS].close, 2 * app[ARGS].answer_time)
+    for task in tasks:
+        task.cancel()
 
 
 def _forget_password(app: web.Application, session: Session) -> None:

@@ -10,6 +10,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -52,7 +53,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """One confirmed change.
 
@@ -119,7 +120,7 @@ class Jobs:
     """All jobs. `submit`, `find`, `about` and `cancel` are for one thread, that of the server.
 
     Args:
-        on_end: Called in the thread of a job when it has ended.
+        on_end: Called when a job has ended, in its thread, or in that which cancels it.
         clock: Monotonic time, in seconds.
     """
 
@@ -132,7 +133,8 @@ class Jobs:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._latest: dict[tuple[str, str], Job] = {}
-        self._places = threading.Semaphore(MAX_RUNNING)
+        self._waiting = deque[Job]()
+        self._begun = 0  # and not ended
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -169,7 +171,8 @@ class Jobs:
         )
         self._jobs[job.id] = job
         self._latest |= {(row.host, row.name): job for row in job.rows}
-        threading.Thread(target=self._run, args=(job, running), daemon=True).start()
+        self._waiting.append(job)
+        self._begin_waiting()
         return job
 
     def find(self, job_id: str) -> Job | None:
@@ -189,8 +192,17 @@ class Jobs:
         """Wait no longer for a job; one that has not begun never does."""
         with self._lock:
             job._is_cancelled = True
-            if job.state is JobState.RUNNING and job._running is not None:
+            is_begun = job not in self._waiting
+            if not is_begun:
+                self._waiting.remove(job)
+            elif job._running is not None:
                 job._running.cancel()
+        if not is_begun:
+            job.notices = ["It was cancelled before anything was sent."]
+            job.rows = [
+                ProgressRow(row.host, row.name, "left", "nothing was sent") for row in job.rows
+            ]
+            self._end(job)
 
     def close(self, limit: float) -> None:
         """Wait no longer for any: what was only stopped to be restarted is requested to start now.
@@ -204,22 +216,24 @@ class Jobs:
         for job in self._jobs.values():
             job.over.wait(max(0.0, until - time.monotonic()))
 
+    def _begin_waiting(self) -> None:
+        """Begin as many jobs as there are places; only one that has a place has a thread."""
+        with self._lock:
+            while self._waiting and self._begun < MAX_RUNNING:
+                job = self._waiting.popleft()
+                self._begun += 1
+                job.state = JobState.RUNNING
+                threading.Thread(target=self._run, args=(job,), daemon=True).start()
+
     # --- in the thread of a job -------------------------------------------------------------
 
-    def _run(self, job: Job, running: RunningChange) -> None:
-        with self._places:
-            with self._lock:
-                is_begun = not job._is_cancelled
-                if is_begun:
-                    job.state = JobState.RUNNING
-            if is_begun:
-                self._execute(job, running)
-        if not is_begun:
-            job.notices = ["It was cancelled before anything was sent."]
-            job.rows = [
-                ProgressRow(row.host, row.name, "left", "nothing was sent") for row in job.rows
-            ]
-        self._end(job, running)
+    def _run(self, job: Job) -> None:
+        assert job._running is not None
+        self._execute(job, job._running)
+        with self._lock:
+            self._begun -= 1
+        self._begin_waiting()
+        self._end(job)
 
     def _execute(self, job: Job, running: RunningChange) -> None:
         looked_at = 0.0
@@ -240,9 +254,9 @@ class Jobs:
             job.error = f"It failed unexpectedly ({type(error).__name__}: {error})."
         _look(job, running)
 
-    def _end(self, job: Job, running: RunningChange) -> None:
+    def _end(self, job: Job) -> None:
         with self._lock:
-            job.needs_password = running.needs_password
+            job.needs_password = job._running.needs_password if job._running else ""
             job._running = None  # it knows a password
             job.ended = self._clock()
             job.state = _final_state(job)

@@ -66,12 +66,9 @@ def web_site(browser, router, tmp_path_factory) -> Iterator[WebSite]:
         "daq1": [instance("acu"), instance("det/1"), crash],
         "daq2": [instance("pump"), instance("spare", manage="host/down")],
     }
-    site = WebSite(tmp_path_factory.mktemp("web"), router, entries)
-    try:
+    with WebSite(tmp_path_factory.mktemp("web"), router, entries) as site:
         site.start_managers()
         yield site
-    finally:
-        site.close()
 
 
 @pytest.fixture(scope="module")

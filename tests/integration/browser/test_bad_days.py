@@ -12,12 +12,10 @@ SOON = 30_000 * BUSY_MACHINE  # milliseconds until something is on the screen, a
 
 @pytest.fixture
 def site_of_its_own(browser, own_router, tmp_path):
-    site = WebSite(tmp_path, own_router, {"daq1": [instance("acu")], "daq2": [instance("pump")]})
-    try:
+    entries = {"daq1": [instance("acu")], "daq2": [instance("pump")]}
+    with WebSite(tmp_path, own_router, entries) as site:
         site.start_managers()
         yield site
-    finally:
-        site.close()
 
 
 def test_what_dies_is_shown_and_comes_back_by_itself(site_of_its_own, browser_page, pages):

@@ -29,12 +29,9 @@ ENTRIES = {
 @pytest.fixture(scope="module")
 def web_site(router, tmp_path_factory) -> Iterator[WebSite]:
     """`daq1` has a manager that answers; that of `daq2` does not run."""
-    site = WebSite(tmp_path_factory.mktemp("web"), router, ENTRIES)
-    try:
+    with WebSite(tmp_path_factory.mktemp("web"), router, ENTRIES) as site:
         site.start_managers("daq1")
         yield site
-    finally:
-        site.close()
 
 
 @pytest.fixture(scope="module")

@@ -27,14 +27,11 @@ GUARDED = ("--stop-timeout", "2", "--min-privs", "2", "--access-policy", "overri
 
 @pytest.fixture(scope="module")
 def site(router, tmp_path_factory) -> Iterator[WebSite]:
-    made = WebSite(tmp_path_factory.mktemp("doing"), router, ENTRIES)
-    try:
+    with WebSite(tmp_path_factory.mktemp("doing"), router, ENTRIES) as made:
         made.start_managers("daq1")
         made.start_managers("daq2", options=GUARDED)
         wait_for(lambda: set(states(made, "daq1").values()) == {"up"}, 30, "the agents")
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

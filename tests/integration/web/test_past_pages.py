@@ -17,8 +17,7 @@ def web_site(router, tmp_path_factory) -> Iterator[WebSite]:
     """`daq1` has a past: a request, a silence, a crash, a manager that was killed; `daq2` has none."""
     crash = instance("det/crash", "--behave", "exit-at-once", "--code", 7)
     entries = {"daq1": [instance("acu"), crash], "daq2": [instance("pump")]}
-    site = WebSite(tmp_path_factory.mktemp("web"), router, entries)
-    try:
+    with WebSite(tmp_path_factory.mktemp("web"), router, entries) as site:
         site.start_managers("daq1")
         manager = client(site.site)
         down = {"requests": [("acu", "down")], "requested_by": "ann@desk", "reason": "<b>cable</b>"}
@@ -29,8 +28,6 @@ def web_site(router, tmp_path_factory) -> Iterator[WebSite]:
         site.managers["daq1"].kill()
         site.start_managers("daq1")
         yield site
-    finally:
-        site.close()
 
 
 @pytest.fixture(scope="module")

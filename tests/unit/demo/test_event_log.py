@@ -166,14 +166,14 @@ def test_an_agent_that_never_got_up_fails_the_demo_and_its_output_is_shown(log):
     messages = Messages()
     broken = child("c", **STARTING, last_exit=DIED)
     log.update(view(child(), {**broken, "message": "It is broken."}))
-    assert DemoRun(Environment(), StopRequest(1.0), messages, log)._verdict("") == 1
+    assert DemoRun(Environment(), StopRequest(1.0), messages, log).verdict("") == 1
     assert messages == ["c should be up, but never got up. It is broken.", "  one", "  giving up"]
 
 
 def test_a_demo_whose_agents_were_all_up_is_a_success(log):
     messages = Messages()
     log.update(view(child(), child("b", **DOWN)))
-    assert DemoRun(Environment(), StopRequest(1.0), messages, log)._verdict("") == 0
+    assert DemoRun(Environment(), StopRequest(1.0), messages, log).verdict("") == 0
     assert messages == []
 
 

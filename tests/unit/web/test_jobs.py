@@ -94,12 +94,22 @@ def test_a_job_without_a_place_waits_and_sends_nothing_once_it_was_cancelled(mon
     waiting = submit(jobs, second)
     assert waiting.state is JobState.PENDING
     jobs.cancel(waiting)
+    assert waiting.state is JobState.CANCELLED  # at once: it waits in no thread
+    assert waiting.rows[0].text == "nothing was sent"
     jobs.cancel(running)
     assert end_of(running).state is JobState.CANCELLED
     assert running.rows[0].state == "left"
-    assert end_of(waiting).state is JobState.CANCELLED
-    assert waiting.rows[0].text == "nothing was sent"
     assert not second.begun.is_set()
+
+
+def test_a_job_that_waited_begins_when_one_has_ended(monkeypatch):
+    monkeypatch.setattr(module, "MAX_RUNNING", 1)
+    jobs, first, second = Jobs(), Change(), Change()
+    running, waiting = submit(jobs, first), submit(jobs, second)
+    first.go_on.set()
+    assert second.begun.wait(30)
+    second.go_on.set()
+    assert end_of(waiting).state is end_of(running).state is JobState.DONE
 
 
 def test_cancelling_what_is_done_changes_nothing():

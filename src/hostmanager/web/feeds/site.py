@@ -9,7 +9,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ class SiteFeed:
         """The present version, for the page."""
         return f"{self.epoch}-{self.live.version}"
 
-    async def messages(self, since: str, *, full: bool) -> AsyncIterator[str]:
+    async def messages(self, since: str, *, full: bool) -> AsyncGenerator[str, None]:
         """Yield messages of server-sent events, without an end.
 
         Args:

@@ -1,10 +1,7 @@
 """Changes: what will happen, the confirmation, the progress. docs/web.md, "What you can do"."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -15,8 +12,6 @@ from hostmanager.client.errors import ClientError
 from hostmanager.client.site_model import read_site
 from hostmanager.util.text import end_sentence
 from hostmanager.web.context import (
-    ARGS,
-    LIVE_SITE,
     args_of,
     requester_of,
     session_of,
@@ -25,13 +20,10 @@ from hostmanager.web.context import (
     url_of,
 )
 from hostmanager.web.errors import (
-    ForbiddenError,
     LoginNeededError,
-    NotFoundError,
     PageError,
-    PageLink,
 )
-from hostmanager.web.jobs import JOBS, Job, Jobs, JobState, TooManyJobsError
+from hostmanager.web.jobs import JOBS, Job, TooManyJobsError
 from hostmanager.web.pages import TEMPLATES, render
 from hostmanager.web.security import check_read_only
 from hostmanager.web.sessions import Session
@@ -43,28 +35,11 @@ from hostmanager.web.views.change_query import (
     read_change,
 )
 
-
-def capitalize(text: str) -> str:
-    """Make a clause the begin of a sentence."""
-    return text[:1].upper() + text[1:]
-
-
-STATE_TEXTS = {
-    JobState.PENDING: "waits for its turn",
-    JobState.RUNNING: "under way",
-    JobState.DONE: "done",
-    JobState.FAILED: "not all of it was done",
-    JobState.CANCELLED: "cancelled; what was requested goes on",
-}
-
 FIRST_ANSWER = 1.5
 """Seconds in which managers have refused for want of a password, if they do."""
 
 LOOK_INTERVAL = 0.2
 """Seconds between two looks at a job that somebody watches."""
-
-QUIET_INTERVAL = 5.0
-"""Seconds without a change after which a browser hears that the server is there."""
 
 RESULT_TIMEOUT = 30.0
 """Seconds that a form that was sent twice waits for what the first one leads to."""
@@ -217,124 +192,13 @@ async def _submit(request: web.Request, query: ChangeQuery, change: PreparedChan
         ) from None
 
 
-def _job(request: web.Request) -> Job:
-    job = request.app[JOBS].find(request.match_info["job"])
-    if job is None:
-        raise NotFoundError(
-            "There is no such change here (any more). Changes are kept for a day, and until the "
-            "server ends. The history has what was requested, by whom and why.",
-            [PageLink("History", url_of(request, "history"))],
-        )
-    return job
-
-
-async def show_job(request: web.Request) -> web.StreamResponse:
-    """How far a change is, or what came of it."""
-    job = _job(request)
-    is_own = job.owner == session_of(request).csrf
-    return render(
-        request, "change_job.html", job=job, is_own=is_own, summary=_summary(job), now=time.time()
-    )
-
-
-def _summary(job: Job) -> str:
-    """How far it is at all places together."""
-    counts = {"done": "done", "failed": "failed", "pending": "under way", "left": "not waited for"}
-    parts = [f"{job.count(state)} {text}" for state, text in counts.items() if job.count(state)]
-    return f"Of {len(job.rows)}: {', '.join(parts)}." if len(job.rows) > 1 else ""
-
-
-async def send_progress(request: web.Request) -> web.StreamResponse:
-    """How far a change is, as it comes: server-sent events."""
-    job = _job(request)
-    response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
-    response.content_type = "text/event-stream"
-    with suppress(ConnectionError):  # the browser is gone
-        await response.prepare(request)
-        async for message in _progress(request, job):
-            await response.write(message)
-    return response
-
-
-async def _progress(request: web.Request, job: Job) -> AsyncIterator[bytes]:
-    """Messages until the job is over."""
-    version, sent_at = -1, 0.0
-    while True:
-        is_over = job.is_over  # read first: what is sent then is the end
-        if job.version != version:
-            version, sent_at = job.version, time.monotonic()
-            yield _event(request, job, is_over=is_over)
-        elif time.monotonic() - sent_at > QUIET_INTERVAL:
-            sent_at = time.monotonic()
-            yield b":\n\n"
-        if is_over:
-            return
-        await asyncio.sleep(LOOK_INTERVAL)
-
-
-def _event(request: web.Request, job: Job, *, is_over: bool) -> bytes:
-    page = render(request, "change_progress.html", job=job)
-    data = {
-        "html": page.text,
-        "heading": f"{capitalize(job.title)}: {STATE_TEXTS[job.state]}",
-        "summary": _summary(job),
-        "over": is_over,
-    }
-    return f"data: {json.dumps(data)}\n\n".encode()
-
-
-async def cancel_job(request: web.Request) -> web.StreamResponse:
-    """Wait no longer for a change."""
-    check_read_only(settings_of(request))
-    job = _job(request)
-    if job.owner != session_of(request).csrf:
-        raise ForbiddenError("Only the browser that confirmed this change can cancel it.")
-    await asyncio.to_thread(request.app[JOBS].cancel, job)
-    raise web.HTTPSeeOther(url_of(request, "change", job.id))
-
-
-def setup(app: web.Application) -> None:
-    """Keep jobs while the server runs; what they change is asked for at once when they end."""
-    app.cleanup_ctx.append(_run_jobs)
-
-
-async def _run_jobs(app: web.Application) -> AsyncIterator[None]:
-    loop, live = asyncio.get_running_loop(), app[LIVE_SITE]
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def refresh(hosts: Sequence[str]) -> None:
-        live.show_again(hosts)
-        for host in hosts:
-            await live.refresh(host)
-
-    def start(job: Job) -> None:
-        task = loop.create_task(refresh(job.hosts))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    def on_end(job: Job) -> None:
-        with suppress(RuntimeError):  # the server has ended
-            loop.call_soon_threadsafe(start, job)
-
-    app[JOBS] = Jobs(on_end)
-    yield
-    await asyncio.to_thread(app[JOBS].close, 2 * app[ARGS].answer_time)
-    for task in tasks:
-        task.cancel()
-
-
 ROUTES = [
     web.get("/change", show_change),
     web.post("/change", confirm_change),
-    web.get("/change/{job}", show_job),
-    web.get("/change/{job}/events", send_progress),
-    web.post("/change/{job}/cancel", cancel_job),
 ]
 
 TEMPLATES.globals |= {
     "action_texts": ACTION_TEXTS,
     "agent_actions": AGENT_ACTIONS,
     "host_actions": HOST_ACTIONS,
-    "job_states": STATE_TEXTS,
 }
-TEMPLATES.filters["capitalized"] = capitalize

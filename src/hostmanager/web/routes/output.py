@@ -3,8 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -12,10 +11,10 @@ from aiohttp import web
 
 from hostmanager.client.errors import ManagerError
 from hostmanager.client.logs.log_filter import LEVELS, LogLine
-from hostmanager.web.agent_reader import FEEDS, LATE, PAGE_TIME, READS, AgentReader
+from hostmanager.web.agent_reader import LATE, PAGE_TIME, AgentReader
 from hostmanager.web.errors import PageError
-from hostmanager.web.feeds.output import Batch, OutputFeeds
-from hostmanager.web.feeds.shared_reads import SharedReads
+from hostmanager.web.event_stream import send_events
+from hostmanager.web.feeds.output import Batch
 from hostmanager.web.pages import render
 from hostmanager.web.views.output import (
     MAX_DOWNLOAD_LINES,
@@ -104,34 +103,29 @@ async def _selected(reader: AgentReader, query: OutputQuery) -> ShownOutput:
 
 
 async def _stream(reader: AgentReader) -> web.StreamResponse:
-    """What is new, as server-sent events; each names the position behind it."""
+    """What is new, as it comes; each message names the position behind it."""
     request, query = reader.request, OutputQuery.of(reader.request.query)
     position = request.headers.get("Last-Event-ID") or request.query.get("from", "")
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    return await send_events(request, "output", _messages(reader, query, position))
+
+
+async def _messages(
+    reader: AgentReader, query: OutputQuery, position: str
+) -> AsyncGenerator[str, None]:
     try:
         feed = reader.feed
         await feed.all()  # a new feed has nothing before its first answer
     except ManagerError as error:  # the browser asks again after a while
-        return await _end(reader, response, Batch((), position, False, str(error)))
-    await response.prepare(request)
+        yield _event(Batch((), position, False, str(error)), LiveSelection(query, ()))
+        return
     selection = LiveSelection(query, feed.before(position))
-    with suppress(ConnectionError):  # the browser is gone
-        async for batch in feed.follow(position, STREAM_PAUSE):
-            await response.write(_event(batch, selection))
-    return response
+    async for batch in feed.follow(position, STREAM_PAUSE):
+        yield _event(batch, selection)
 
 
-async def _end(
-    reader: AgentReader, response: web.StreamResponse, batch: Batch
-) -> web.StreamResponse:
-    await response.prepare(reader.request)
-    await response.write(_event(batch, LiveSelection(OutputQuery(), ())))
-    return response
-
-
-def _event(batch: Batch, selection: LiveSelection) -> bytes:
+def _event(batch: Batch, selection: LiveSelection) -> str:
     data = json.dumps(selection.data(batch, time.time()))
-    return f"id: {batch.position}\ndata: {data}\n\n".encode()
+    return f"id: {batch.position}\ndata: {data}\n\n"
 
 
 async def _text(reader: AgentReader) -> web.StreamResponse:
@@ -164,17 +158,6 @@ def _file(reader: AgentReader, text: str, content_type: str, ending: str) -> web
 
 
 _FORMS = {"page": _page, "stream": _stream, "text": _text, "jsonl": _json_lines}
-
-
-async def _end_streams(app: web.Application) -> None:
-    """A stream never ends by itself; the server would wait for it."""
-    await app[FEEDS].close()
-
-
-def setup(app: web.Application) -> None:
-    """Prepare what the handlers here share."""
-    app[FEEDS], app[READS] = OutputFeeds(), SharedReads()
-    app.on_shutdown.append(_end_streams)
 
 
 ROUTES = [web.get("/output/{host}/{id:.+}", show_output, allow_head=False)]

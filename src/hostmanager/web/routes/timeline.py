@@ -5,12 +5,10 @@ from typing import Any
 from aiohttp import web
 from markupsafe import Markup
 
-from hostmanager.client.history.site_history import SiteHistory
 from hostmanager.client.history.time_range import iso_time
 from hostmanager.web.pages import TEMPLATES, render
 from hostmanager.web.svg.bands import axis_svg
 from hostmanager.web.views.timeline import (
-    HISTORY,
     PastQuery,
     TimelineView,
     read_timeline,
@@ -82,11 +80,6 @@ def range_links(query: PastQuery, **extra: Any) -> dict[str, Any]:
             if each
         ],
     }
-
-
-def setup(app: web.Application) -> None:
-    """Keep what was read of journals."""
-    app[HISTORY] = SiteHistory()
 
 
 TEMPLATES.filters["iso"] = iso_time
