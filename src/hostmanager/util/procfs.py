@@ -58,6 +58,25 @@ def read_stat(pid: int) -> list[bytes] | None:
     return fields if len(fields) > _EXIT_CODE else None
 
 
+def read_state(pid: int) -> bytes | None:
+    """The letter of the state of a process, with one read; None when it is gone.
+
+    Raises:
+        OSError: It cannot be read, whatever it is (no file descriptors left, say).
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    try:
+        # The name before it ends here, whatever it is: what follows are numbers.
+        return os.read(fd, 4096).rpartition(b") ")[2][:1] or None
+    except (ProcessLookupError, PermissionError):
+        return None
+    finally:
+        os.close(fd)
+
+
 def effective_uid(pid: int) -> int | None:
     """The effective uid of a process; None when it is gone.
 

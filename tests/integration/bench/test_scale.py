@@ -5,6 +5,8 @@ import inspect
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,11 @@ from bench.scale_report import print_tables
 from bench.scale_site import host_name, site_config
 
 from hostmanager.agent.host import Host
-from hostmanager.agent.operations.session_data import session_data
+from hostmanager.agent.operations.session_data import ChildStates, session_data
 from hostmanager.agent.targets.store import TargetStore
+from hostmanager.core.events import Timestamp
 from hostmanager.core.protocols import Driver
+from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.siteconfig.site_file import load_all_hosts
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
@@ -46,6 +50,36 @@ async def test_simulated_agents_come_up_and_go_down_as_requested(tmp_path: Path)
     await shown(host, {"up", "down"})
     assert (await host.stop()).ok
     await shown(host, {"down"})
+
+
+async def test_what_is_kept_from_one_look_to_the_next_is_what_a_first_look_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, kept = await simulated(tmp_path, 4), ChildStates()
+    origin, later = RequestOrigin("ann@lab", "repairs", 1, 5.0), Timestamp(1e6, time.time())
+    seen = []
+
+    def look() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(host.clock), "now", lambda _: later)
+            assert session_data(host, kept) == session_data(host)
+            seen.append(json.dumps(session_data(host, kept)["child_states"]))
+
+    look()
+    host.driver.kill_next()
+    look()
+    host.set_targets([["agent1", "down"]], origin)
+    look()
+    host.silence(["agent2"], 60.0, False, origin)
+    look()
+    await shown(host, {"up", "down"})
+    await host.resources.measure_now()
+    look()
+    await host.resources.measure_now()
+    look()
+    host.set_targets([["agent1", "down"]], replace(origin, reason="still at it"))
+    look()
+    assert len(set(seen)) == len(seen)
 
 
 async def test_many_agents_changed_at_once_are_written_down_once(

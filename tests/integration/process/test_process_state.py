@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hostmanager.agent.operations.session_data import child_state
+from hostmanager.agent.operations.child_state import child_state
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import CurrentRun, InstanceRecord, State
 from hostmanager.drivers.process.process_state import (
     CACHE_SECONDS,
+    MAX_AGE,
+    MAX_READS,
     TRANSIENT_SECONDS,
     ProcessState,
     ProcessStateCache,
@@ -91,6 +93,19 @@ def test_many_looks_are_one_and_another_process_is_another_look():
     conditions.get("a", 8, 1.0)
     conditions.get("a", 8, 1.0 + CACHE_SECONDS)
     assert looks == [7, 8, 8]
+
+
+def test_of_many_processes_the_oldest_states_are_read_and_none_is_older_than_it_may_be():
+    looks: list[int] = []
+    conditions = ProcessStateCache(lambda pid: looks.append(pid) or b"S")
+    count, step = 3 * MAX_READS, CACHE_SECONDS
+    for turn in range(20):
+        now = 1.0 + turn * step
+        before = len(looks)
+        states = [conditions.get(f"a{pid}", pid, now) for pid in range(count)]
+        assert all(now - state.observed_at < MAX_AGE for state in states if state)
+        assert turn == 0 or len(looks) - before == MAX_READS
+    assert {looks.count(pid) for pid in range(count)} == {7, 8}
 
 
 def test_a_sleep_in_the_kernel_is_talked_about_when_it_lasts():

@@ -38,7 +38,12 @@ from hostmanager.agent.operations.history import history
 from hostmanager.agent.operations.output import output
 from hostmanager.agent.operations.resources import resources
 from hostmanager.agent.operations.restart import restart
-from hostmanager.agent.operations.session_data import LiveSessionData, encode_live, session_data
+from hostmanager.agent.operations.session_data import (
+    ChildStates,
+    LiveSessionData,
+    encode_live,
+    session_data,
+)
 from hostmanager.agent.operations.silence import silence
 from hostmanager.agent.operations.update import update
 from hostmanager.agent.targets.startup_state import StartupState
@@ -249,7 +254,8 @@ class HostManager:
         if self._closing:
             return False, "The host manager is about to exit; nothing is started any more."
         self._stopped.clear()
-        session.data = LiveSessionData(lambda: session_data(self.host))
+        child_states = ChildStates()
+        session.data = LiveSessionData(lambda: session_data(self.host, child_states))
         session.encoded = partial(encode_live, session)
         # From before there was a session: the first agents are up by now.
         session.messages[:0] = self.host.early_messages
