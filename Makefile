@@ -33,7 +33,7 @@ setup: $(READY)  ## Make the virtual environment
 demo: $(READY)  ## A real router, the manager and a few real agents, live (DEMO_ARGS="--duration 20")
 	$(BIN)/hostmanager demo $(DEMO_ARGS)
 
-check: lint  ## The fast circle, under a minute: lint and those of tests/unit that take no time
+check: lint  ## The quick check, under a minute: lint and those of tests/unit that take no time
 	$(BIN)/python -m pytest -q -n 2 -m "not slow and not exhaustive" $(TEST_ARGS) tests/unit
 
 test: $(READY)  ## All tests (TESTS=tests/sim: some; TEST_ARGS="-k name"; RECORD=1: measure files)

@@ -61,7 +61,7 @@ reply. Three things follow:
 - A service without an entry is *passive*: it is shown as it is, and others start and stop it. A
   request of up or down is its target until it is reached; then it is passive again.
 
-What is told down, or to restart, together ends in reverse order of [`after`](settings.md#after). One
+What is requested down, or to restart, together ends in reverse order of [`after`](settings.md#after). One
 that others come after has its new target at once, and stays **up** until they have ended ("stop
 released"), or have had their stop timeout. Clients see `wait_dead`, and for whom it waits. Should it
 end by itself meanwhile, it stays down. The end of the manager waits for no order.
@@ -282,7 +282,7 @@ def is_impossible(record: InstanceRecord) -> bool:
             spec.has_no_service and state is not State.INOPERABLE,
             target is Target.PASSIVE and not spec.is_unmanaged,
             spec.is_unmanaged and at_its_goal and target is not Target.PASSIVE,
-            # It was launched since, or told down, and neither leaves a delay.
+            # It was launched since, or requested down, and neither leaves a delay.
             record.failures.next_start_at > NOW.monotonic and state not in MAY_HAVE_A_DELAY,
         )
     )
