@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from typing import Any
 
-from hostmanager.agent import bootstrap, main
+from hostmanager.agent import bootstrap, main, program
 from hostmanager.core import events as ev
 from hostmanager.core.model import InstanceSpec
 from hostmanager.core.protocols import ReportObservation
@@ -24,7 +24,7 @@ class LimitedDriver(ProcessDriver):
     """Queues launches while `limit` agents compute."""
 
     limit = 0
-    host: Any = None
+    parts: Any = None
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -60,7 +60,7 @@ class LimitedDriver(ProcessDriver):
             now_ticks = 0 if stat is None else int(stat[11]) + int(stat[12])
             rests = before + 1 if stat and stat[0] == b"S" and now_ticks == ticks else 0
             late = self._loop.time() - since >= MAX_PLACE_TIME
-            if rests >= LOOKS_AT_REST or late or self.host.health.is_ready(name):
+            if rests >= LOOKS_AT_REST or late or self.parts.health.is_ready(name):
                 del self._places[name]
             else:
                 self._places[name] = (since, now_ticks, rests)
@@ -71,13 +71,13 @@ def run() -> None:
     """Run the manager with this driver."""
     LimitedDriver.limit = int(sys.argv.pop(1))
     bootstrap.ProcessDriver = LimitedDriver  # type: ignore[misc]
-    make = bootstrap.make_host_from_args
+    make = bootstrap.make_parts
 
-    def make_host(*args: Any) -> Any:
-        LimitedDriver.host = make(*args)
-        return LimitedDriver.host
+    def make_parts(*args: Any) -> Any:
+        LimitedDriver.parts = make(*args)
+        return LimitedDriver.parts
 
-    main.make_host_from_args = make_host
+    program.make_parts = make_parts
     main.main()
 
 

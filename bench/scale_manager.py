@@ -11,24 +11,30 @@ from random import Random
 
 from bench.scale_driver import SimulatedDriver
 from hostmanager.agent.framework.event_loop import LoopClock
-from hostmanager.agent.host import Host
-from hostmanager.agent.options import ManagerSettings
+from hostmanager.agent.operator_messages import OperatorMessages
+from hostmanager.agent.parts import ManagerParts
+from hostmanager.agent.settings import ManagerSettings
 from hostmanager.journal import Journal
 
 
-def simulated_host(settings: ManagerSettings, loop: asyncio.AbstractEventLoop, *_: object) -> Host:
-    """Make a host as `hostmanager.agent.bootstrap.make_host_from_args` does, with simulated agents."""
+def simulated_parts(
+    settings: ManagerSettings, loop: asyncio.AbstractEventLoop, *_: object
+) -> ManagerParts:
+    """Make the parts as `hostmanager.agent.bootstrap.make_parts` does, with simulated agents."""
+    messages = OperatorMessages()
 
     def tell(text: str) -> None:
-        loop.call_soon_threadsafe(lambda: host.emit_message(text))
+        loop.call_soon_threadsafe(messages.emit, text)
 
     journal = Journal(settings.state_dir / "journal.sqlite", on_message=tell)
     driver = SimulatedDriver(loop)
     loop.add_signal_handler(signal.SIGUSR1, driver.kill_next)
-    return (host := Host(settings, driver, LoopClock(loop), Random(), journal))
+    return ManagerParts(
+        *(settings, driver, LoopClock(loop), Random()), journal=journal, messages=messages
+    )
 
 
 if __name__ == "__main__":
-    program = import_module("hostmanager.agent.main")
-    program.make_host_from_args = simulated_host
-    program.main()
+    main = import_module("hostmanager.agent.main")
+    import_module("hostmanager.agent.program").make_parts = simulated_parts
+    main.main()

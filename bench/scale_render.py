@@ -51,13 +51,13 @@ def rendering(agents: int) -> dict[str, Any]:
 
 
 async def _measured(directory: Path, agents: int) -> dict[str, Any]:
-    host = await simulated(directory, agents)
+    parts = await simulated(directory, agents)
 
     child_states = ChildStates()
 
     def look() -> dict[str, Any]:
-        host.process_states._states.clear()  # as for the first who looks within half a second
-        return session_data(host, child_states)
+        parts.process_states._states.clear()  # as for the first who looks within half a second
+        return session_data(parts, child_states)
 
     data = look()
     assert [child["next_action"] for child in data["child_states"]] == ["up"] * agents
@@ -68,7 +68,7 @@ async def _measured(directory: Path, agents: int) -> dict[str, Any]:
     return {
         "agents": agents,
         "render": _median_time(look),
-        "render_again": _median_time(lambda: session_data(host, child_states)),
+        "render_again": _median_time(lambda: session_data(parts, child_states)),
         "encoded": _median_time(lambda: encode_live(session)),
         "json": _median_time(lambda: _fresh(as_json, answer)),
         "msgpack": _median_time(lambda: _fresh(as_msgpack, answer)),
@@ -96,12 +96,12 @@ def profile(agents: int) -> str:
     """Where the time of rendering goes."""
 
     async def run(directory: Path) -> str:
-        host = await simulated(directory, agents)
+        parts = await simulated(directory, agents)
         profiler, child_states = cProfile.Profile(), ChildStates()
         profiler.enable()
         for _ in range(COUNT):
-            host.process_states._states.clear()
-            session_data(host, child_states)
+            parts.process_states._states.clear()
+            session_data(parts, child_states)
         profiler.disable()
         out = io.StringIO()
         pstats.Stats(profiler, stream=out).sort_stats("tottime").print_stats(15)

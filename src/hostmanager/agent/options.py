@@ -1,12 +1,10 @@
-"""The command line of the manager (contract, section 2), and the settings that follow from it.
+"""The command line of the manager (contract, section 2): its own options, and what they may be.
 
-The site options come from `ocs.site_config.add_arguments`; only the manager's own are
-here. `ManagerSettings` is what the rest of the package works with.
+The site options come from `ocs.site_config.add_arguments`.
 """
 
 import argparse
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy, StopPolicy
@@ -39,50 +37,6 @@ examples:
   hostmanager run --site-file /etc/ocs/site.yaml --site-host daq1 --instance-id hm-daq1
       the agents of host daq1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ManagerSettings:
-    """What the command line of the manager and the site config amount to, checked.
-
-    Attributes:
-        site_file: The site config file.
-        host: Key of this host in it.
-        working_dir: Where agents are started.
-        state_dir: Where the manager keeps what outlives it.
-        output_dir: Where the output of agents goes.
-        output_size: Largest size of an output file, in bytes.
-        output_files: Old output files that are kept for each instance.
-        key: Digest of address, realm and router, by which earlier versions know their agents: no
-            two managers of one key run at a time.
-        policy: The rules in numbers.
-        python: The interpreter that runs the agents.
-        min_privs: Credential level of a client that may change anything.
-        compose_files: The compose files to manage, as they were given.
-        compose_bin: The compose command to use; None: the one that is found.
-        service_prefix: What goes before an instance-id in a compose service's name.
-        router: Where the router is: the address of its web socket.
-        site_key: Digest of address and site config: no two managers of one run at a time, either.
-        warm_launch: Whether agents are forked from a process that has imported OCS already.
-    """
-
-    site_file: Path
-    host: str
-    working_dir: Path
-    state_dir: Path
-    output_dir: Path
-    output_size: int
-    output_files: int
-    key: str
-    policy: Policy
-    python: str
-    min_privs: int = 1
-    compose_files: tuple[str, ...] = ()
-    compose_bin: Path | None = None
-    service_prefix: str = "ocs-"
-    site_key: str = ""
-    router: str = ""
-    warm_launch: bool = False
 
 
 def make_manager_parser(prog: str | None = None) -> HelpParser:

@@ -6,7 +6,7 @@ disk that hangs costs one thread.
 
 import asyncio
 
-from hostmanager.agent.options import ManagerSettings
+from hostmanager.agent.settings import ManagerSettings
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SiteFileError
 from hostmanager.siteconfig.plugins.installed_classes import list_classes
 from hostmanager.siteconfig.site_file import SiteFile, with_known_classes

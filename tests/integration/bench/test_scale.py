@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from bench.scale_driver import SimulatedDriver
 from bench.scale_host import simulated
-from bench.scale_manager import simulated_host
+from bench.scale_manager import simulated_parts
 from bench.scale_report import print_tables
 from bench.scale_site import host_name, site_config
 
-from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import ChildStates, session_data
+from hostmanager.agent.parts import ManagerParts
+from hostmanager.agent.targets.silences import make_silence
 from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.events import Timestamp
 from hostmanager.core.protocols import Driver
@@ -26,58 +27,59 @@ from hostmanager.siteconfig.site_file import load_all_hosts
 from hostmanager.testing.crossbar_router import CrossbarRouter
 
 
-async def shown(host: Host, expected: set[str]) -> None:
+async def shown(parts: ManagerParts, expected: set[str]) -> None:
     """Wait until these are the states that clients are shown."""
     async with asyncio.timeout(20):
-        while _states(host) != expected:  # noqa: ASYNC110 - as a client does
+        while _states(parts) != expected:  # noqa: ASYNC110 - as a client does
             await asyncio.sleep(0.01)
 
 
-def _states(host: Host) -> set[str]:
-    return {child["next_action"] for child in session_data(host)["child_states"]}
+def _states(parts: ManagerParts) -> set[str]:
+    return {child["next_action"] for child in session_data(parts)["child_states"]}
 
 
 async def test_simulated_agents_come_up_and_go_down_as_requested(tmp_path: Path) -> None:
-    host = await simulated(tmp_path, 5)
-    await shown(host, {"up"})
-    host.driver.kill_next()
-    assert host.snapshot["agent0"].last_exit.status.signal_name == "SIGKILL"
-    await shown(host, {"up"})
-    host.set_targets([["all", "down"]])
-    await shown(host, {"down"})
-    host.set_targets([["agent0", "up"], ["agent1", "up"]])
-    host.set_targets([["agent0", "down"]])  # while its launch is under way
-    await shown(host, {"up", "down"})
-    assert (await host.stop()).ok
-    await shown(host, {"down"})
+    parts = await simulated(tmp_path, 5)
+    await shown(parts, {"up"})
+    parts.driver.kill_next()
+    assert parts.snapshot["agent0"].last_exit.status.signal_name == "SIGKILL"
+    await shown(parts, {"up"})
+    parts.host.set_targets([["all", "down"]])
+    await shown(parts, {"down"})
+    parts.host.set_targets([["agent0", "up"], ["agent1", "up"]])
+    parts.host.set_targets([["agent0", "down"]])  # while its launch is under way
+    await shown(parts, {"up", "down"})
+    assert (await parts.host.stop()).ok
+    await shown(parts, {"down"})
 
 
 async def test_what_is_kept_from_one_look_to_the_next_is_what_a_first_look_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host, kept = await simulated(tmp_path, 4), ChildStates()
+    parts, kept = await simulated(tmp_path, 4), ChildStates()
     origin, later = RequestOrigin("ann@lab", "repairs", 1, 5.0), Timestamp(1e6, time.time())
     seen = []
 
     def look() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(type(host.clock), "now", lambda _: later)
-            assert session_data(host, kept) == session_data(host)
-            seen.append(json.dumps(session_data(host, kept)["child_states"]))
+            patch.setattr(type(parts.clock), "now", lambda _: later)
+            assert session_data(parts, kept) == session_data(parts)
+            seen.append(json.dumps(session_data(parts, kept)["child_states"]))
 
     look()
-    host.driver.kill_next()
+    parts.driver.kill_next()
     look()
-    host.set_targets([["agent1", "down"]], origin)
+    parts.host.set_targets([["agent1", "down"]], origin)
     look()
-    host.silence(["agent2"], 60.0, False, origin)
+    silence = make_silence(60.0, origin, later.wall)
+    parts.target_store.save_silences(["agent2"], silence)
     look()
-    await shown(host, {"up", "down"})
-    await host.resources.measure_now()
+    await shown(parts, {"up", "down"})
+    await parts.resources.measure_now()
     look()
-    await host.resources.measure_now()
+    await parts.resources.measure_now()
     look()
-    host.set_targets([["agent1", "down"]], replace(origin, reason="still at it"))
+    parts.host.set_targets([["agent1", "down"]], replace(origin, reason="still at it"))
     look()
     assert len(set(seen)) == len(seen)
 
@@ -87,18 +89,18 @@ async def test_many_agents_changed_at_once_are_written_down_once(
 ) -> None:
     written: list[str] = []
     monkeypatch.setattr(TargetStore, "_write", lambda _, text: written.append(text))
-    host = await simulated(tmp_path, 20)
-    await host.target_store.flush()
+    parts = await simulated(tmp_path, 20)
+    await parts.target_store.flush()
     written.clear()
-    host.set_targets([[f"agent{number}", "down"] for number in range(20)])
-    await host.target_store.flush()
+    parts.host.set_targets([[f"agent{number}", "down"] for number in range(20)])
+    await parts.target_store.flush()
     assert [len(json.loads(text)["targets"]) for text in written] == [20]
 
 
 def test_the_simulated_parts_have_what_a_manager_calls() -> None:
     wanted = {name for name in vars(Driver) if not name.startswith("_")}
     assert wanted <= set(dir(SimulatedDriver))
-    inspect.signature(simulated_host).bind("settings", "loop", "gate")
+    inspect.signature(simulated_parts).bind("settings", "loop", "gate")
 
 
 def test_the_site_config_of_a_simulated_site_is_a_good_one(tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ import yaml
 from hostmanager.agent.compose.backend import EngineComposeBackend
 from hostmanager.agent.compose.protocol import NullDriver
 from hostmanager.agent.framework.event_loop import LoopClock
-from hostmanager.agent.host import Host
 from hostmanager.agent.operations.session_data import session_data
-from hostmanager.agent.options import ManagerSettings
+from hostmanager.agent.operator_messages import OperatorMessages
+from hostmanager.agent.parts import ManagerParts
+from hostmanager.agent.settings import ManagerSettings
 from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.core.policy import Policy, RestartPolicy
 from hostmanager.journal import Journal
@@ -92,11 +93,15 @@ class HostUnderTest:
     """A host, and what people do to its services and its engine."""
 
     def __init__(
-        self, project: Project, host: Host, backend: EngineComposeBackend, messages: list[str]
+        self,
+        project: Project,
+        parts: ManagerParts,
+        backend: EngineComposeBackend,
+        messages: list[str],
     ) -> None:
         self.project = project
         self.engine = project.engine
-        self.host = host
+        self.parts, self.host = parts, parts.host
         self.backend = backend
         self.messages = messages
         self.watcher = Watcher()
@@ -106,7 +111,7 @@ class HostUnderTest:
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """The child states by instance-id."""
-        data = json.loads(json.dumps(session_data(self.host), allow_nan=False))
+        data = json.loads(json.dumps(session_data(self.parts), allow_nan=False))
         return {row["instance_id"]: row for row in data["child_states"]}
 
     async def until(
@@ -203,7 +208,7 @@ class HostUnderTest:
 
     def service(self, instance_id: str) -> str:
         """The name of its service."""
-        record = self.host.snapshot[instance_id]
+        record = self.parts.snapshot[instance_id]
         return record.spec.service.name if record.spec.service else f"ocs-{instance_id}"
 
     async def container(self, service: str) -> str:
@@ -264,9 +269,15 @@ def make(
     )
     clock = LoopClock(asyncio.get_running_loop())
     journal = Journal(state / "journal.sqlite")
-    host = Host(settings, NullDriver(), clock, Random(), journal, compose=backend)
-    host.emit_message = messages.append
-    return HostUnderTest(project, host, backend, messages)
+    operator_messages = OperatorMessages()
+    operator_messages.open_session(messages.append)
+    parts = ManagerParts(
+        *(settings, NullDriver(), clock, Random()),
+        journal=journal,
+        messages=operator_messages,
+        compose=backend,
+    )
+    return HostUnderTest(project, parts, backend, messages)
 
 
 @asynccontextmanager
@@ -298,7 +309,7 @@ async def running(
         await started.wait()
     try:
         it.host.start(
-            load_site_file(it.host.settings.site_file, "testhost"), before=_before(it.host)
+            load_site_file(it.parts.settings.site_file, "testhost"), before=_before(it.parts)
         )
         it.backend.start()
         yield it
@@ -309,16 +320,16 @@ async def running(
     finally:
         it.host.disown()
         await it.backend.close()
-        it.host.target_store.close()
-        it.host.journal.close(5)
+        it.parts.target_store.close()
+        it.parts.journal.close(5)
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
 
-def _before(host: Host) -> StartupState:
-    recalled = host.target_store.load()
-    return StartupState(saved_targets=recalled, restarts=dict(host.target_store.restarts))
+def _before(parts: ManagerParts) -> StartupState:
+    recalled = parts.target_store.load()
+    return StartupState(saved_targets=recalled, restarts=dict(parts.target_store.restarts))
 
 
 def _alive(project: Project) -> list[tuple[str, str]]:

@@ -67,7 +67,7 @@ async def test_exits_at_once_with_code_and_last_words_and_longer_and_longer_paus
     async with running(project, "a") as host:
         row = await host.row("a", next_action="start_at", says="It exited with code 3, 5 failures")
         assert row["last_exit"]["code"] == 3
-        ends = host.host.snapshot["a"].failures.exit_times
+        ends = host.parts.snapshot["a"].failures.exit_times
         await host.until("each to be told once", lambda: host.count("die", "ocs-a") == len(ends))
         assert row["restarts"] == 4
         row = await host.until(
@@ -221,7 +221,7 @@ async def test_hurry_kills_at_once(project):
         host.set_targets(("a", "down"))
         await host.row("a", next_action="wait_dead")
         await host.until("the request to stop", lambda: host.count("kill", "ocs-a"))
-        host.host.supervisor.escalate()
+        host.parts.supervisor.escalate()
         await host.down("a")
 
 

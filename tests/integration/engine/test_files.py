@@ -11,7 +11,7 @@ TAG = "hm/files"
 
 
 def data(host):
-    return json.loads(json.dumps(session_data(host.host)))
+    return json.loads(json.dumps(session_data(host.parts)))
 
 
 def status(host, path="compose.yaml"):

@@ -52,7 +52,7 @@ async def test_two_files_of_one_project_share_its_network_also_behind_a_profile(
             await host.up(name)
         assert networks(project) == [f"{project.name}_default", f"{project.name}_lan"]
         assert [line for line in host.messages if "could not be launched" in line] == []
-        assert host.host.compose.orphans() == {}
+        assert host.parts.compose.orphans() == {}
 
 
 async def test_a_dead_container_whose_network_was_removed_is_replaced(network_project):

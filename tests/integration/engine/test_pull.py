@@ -75,8 +75,8 @@ async def test_nothing_can_be_pulled_without_compose_or_files(project):
     ok, text = await host.backend.pull(host.messages.append)
     assert not ok
     assert text.startswith("Nothing was pulled: ")
-    host.host.journal.close(5)
-    host.host.target_store.close()
+    host.parts.journal.close(5)
+    host.parts.target_store.close()
 
 
 async def test_each_image_is_pulled_once_and_profiles_count(project, registry):

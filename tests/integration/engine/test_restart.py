@@ -24,7 +24,7 @@ def closed_registry(registry):
 
 
 async def ask(host, *ids: str):
-    return await host.host.restart(list(ids))
+    return await host.parts.restarts.request(host.host.chosen_instances(list(ids)))
 
 
 async def goes_on(host, container: str, says: str):
@@ -33,7 +33,7 @@ async def goes_on(host, container: str, says: str):
     assert "It goes on as it is." in row["message"]
     assert row["container"]["id"] == container
     assert await host.running("a") == [container]
-    assert host.host.target_store.restarts == {}
+    assert host.parts.target_store.restarts == {}
     await host.until("it to be said", lambda: host.has_message("a: not restarted: "))
 
 
@@ -51,7 +51,7 @@ async def comes_anew(host, container: str) -> str:
     )
     new = str(row["container"]["id"])
     assert await host.running("a") == [new]
-    await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
+    await host.until("nothing to be kept", lambda: not host.parts.target_store.restarts)
     return new
 
 
@@ -142,7 +142,7 @@ async def test_with_a_variable_that_is_not_set_it_goes_on(project):
         assert ok
         assert unset in text
         assert host.has_message(unset)
-        assert unset in session_data(host.host)["config_warnings"]["compose.yaml"]
+        assert unset in session_data(host.parts)["config_warnings"]["compose.yaml"]
         await ask(host, "a")
         await goes_on(host, container, unset)
         (project.directory / ".env").write_text("NOT_SET=/srv\n")
@@ -187,7 +187,7 @@ async def test_a_down_calls_it_off(project):
         host.set_targets(("a", "down"))
         await host.removed("a")
         await host.row("a", restarting=False, target_state="down")
-        assert host.host.target_store.restarts == {}
+        assert host.parts.target_store.restarts == {}
 
 
 async def test_the_next_manager_makes_it_if_the_old_container_is_alive(project):
@@ -196,7 +196,7 @@ async def test_the_next_manager_makes_it_if_the_old_container_is_alive(project):
         pid = (await host.up("a"))["pid"]
         await ask(host, "a")
         await host.row("a", next_action="wait_dead", restarting=True)
-        await host.host.target_store.flush(30.0)
+        await host.parts.target_store.flush(30.0)
     async with running(project, "a") as host:
         # Ended by then but not removed, the same container is started; else there is another.
         def again():
@@ -206,7 +206,7 @@ async def test_the_next_manager_makes_it_if_the_old_container_is_alive(project):
 
         await host.until("another run", again)
         assert len(await host.running("a")) == 1
-        await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
+        await host.until("nothing to be kept", lambda: not host.parts.target_store.restarts)
 
 
 async def test_the_next_manager_leaves_alone_what_was_restarted_already(project):
@@ -214,16 +214,16 @@ async def test_the_next_manager_leaves_alone_what_was_restarted_already(project)
     async with running(project, "a") as host:
         await host.up("a")
         container = await host.container("ocs-a")
-        run = host.host.snapshot["a"].run.run_id
+        run = host.parts.snapshot["a"].run.run_id
         await ask(host, "a")
         new = await comes_anew(host, container)
-        host.host.target_store.save_restarts(
+        host.parts.target_store.save_restarts(
             {"a": run}
         )  # as if it had died before it took that off
-        await host.host.target_store.flush(30.0)
+        await host.parts.target_store.flush(30.0)
     async with running(project, "a") as host:
         await host.up("a")
-        await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
+        await host.until("nothing to be kept", lambda: not host.parts.target_store.restarts)
         assert await host.running("a") == [new]
         assert host.count("die", "ocs-a") == 0
 
@@ -306,7 +306,7 @@ async def test_the_service_that_runs_the_router_is_restarted_last_and_alone(proj
             await host.up(name)
         await answers(host, port)
         url = f"ws://localhost:{port}/ws"
-        host.host.settings = replace(host.host.settings, router=url)
+        host.parts.settings = replace(host.parts.settings, router=url)
         router = await host.container("ocs-bar")
         before = {name: await host.container(f"ocs-{name}") for name in ("a", "b")}
         outcome = await ask(host, "all")
@@ -314,7 +314,7 @@ async def test_the_service_that_runs_the_router_is_restarted_last_and_alone(proj
         assert "bar runs the router: it is restarted last" in " ".join(outcome.lines)
         row = await host.row("bar", next_action="up", restarting=True, says="It runs the router")
         assert row["container"]["id"] == router
-        assert "bar" in host.host.target_store.restarts
+        assert "bar" in host.parts.target_store.restarts
         await host.until("the warning", lambda: host.has_message("bar: it runs the router, and is"))
         for name, old in before.items():  # by then, they are through
             assert host.shown()[name]["container"]["id"] != old
@@ -328,7 +328,7 @@ async def test_the_service_that_runs_the_router_is_restarted_last_and_alone(proj
         await answers(host, port)
         ends = [s for action, s, _ in host.watcher.seen if action == "die"]
         assert ends[-1] == "ocs-bar"
-        await host.until("nothing to be kept", lambda: not host.host.target_store.restarts)
+        await host.until("nothing to be kept", lambda: not host.parts.target_store.restarts)
 
 
 async def test_a_service_that_listens_elsewhere_is_restarted_like_any_other(project):
@@ -338,8 +338,8 @@ async def test_a_service_that_listens_elsewhere_is_restarted_like_any_other(proj
         await host.up("a")
         await answers(host, port)
         for url in (f"ws://127.0.0.1:{free_port()}/ws", f"ws://192.0.2.1:{port}/ws", "nonsense"):
-            host.host.settings = replace(host.host.settings, router=url)
-            assert await host.host._find_router() is None
+            host.parts.settings = replace(host.parts.settings, router=url)
+            assert await host.parts.compose.runs_router(url, host.parts.snapshot) is None
         container = await host.container("ocs-a")
         assert (await ask(host, "a")).router is None
         await comes_anew(host, container)

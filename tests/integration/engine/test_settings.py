@@ -61,7 +61,7 @@ async def test_a_one_shot_is_done_and_stays_done_for_the_next_manager(project):
         await host.until("attempts of b", lambda: host.shown()["b"]["restarts"] >= 2)
         assert host.shown()["b"]["done"] is None
         await host.counted("start", "ocs-a", 1)
-        await host.do(host.host.target_store._job.result)
+        await host.do(host.parts.target_store._job.result)
     async with running(project, one_shot("a")) as host:
         row = await host.row("a", next_action="down", target_state="down")
         assert row["done"] == done

@@ -28,7 +28,7 @@ def with_generation(v1, monkeypatch):
 
 
 def data(host):
-    return json.loads(json.dumps(session_data(host.host)))
+    return json.loads(json.dumps(session_data(host.parts)))
 
 
 async def test_up_dies_and_is_back_down(project, with_generation):

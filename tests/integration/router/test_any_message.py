@@ -16,7 +16,7 @@ import requests
 from hostmanager.agent.framework.connection import MAX_FRAME_BYTES
 from hostmanager.agent.framework.message_limits import MAX_MESSAGE_BYTES
 from hostmanager.agent.framework.router_session import MAX_WAITING_CALLS
-from hostmanager.agent.host import MAX_TEXT_CHARS
+from hostmanager.agent.operator_messages import MAX_TEXT_CHARS
 from hostmanager.core.requests import MAX_REQUESTS
 from tests.integration.router.steps import wait_ready
 from tests.support.clients import client

@@ -13,10 +13,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from hostmanager.agent.bootstrap import site_key
 from hostmanager.agent.daemon.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.agent.framework import embedded
 from hostmanager.agent.framework.embedded import INSTALL_REACTOR
+from hostmanager.agent.settings import site_key
 from tests.integration.router.steps import PATIENCE, outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import client
 from tests.support.managers import Manager
@@ -147,9 +147,7 @@ def test_a_start_that_fails_gives_its_claim_back(tmp_path, monkeypatch):
     settings = SimpleNamespace(state_dir=tmp_path, key=f"k{os.getpid()}", site_key="s")
     monkeypatch.setattr(embedded, "_loop_of_reactor", lambda: None)
     monkeypatch.setattr(embedded, "_make_settings", lambda *_: settings)
-    monkeypatch.setattr(
-        embedded, "make_host_from_args", Mock(side_effect=OSError(errno.EMFILE, "no files"))
-    )
+    monkeypatch.setattr(embedded, "make_parts", Mock(side_effect=OSError(errno.EMFILE, "no files")))
     for _ in range(2):
         with pytest.raises(OSError, match="no files"):
             embedded.EmbeddedManager(None, (), "")

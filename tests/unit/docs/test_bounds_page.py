@@ -9,8 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from hostmanager.agent import audit
-from hostmanager.agent.host import MAX_TEXT_CHARS
 from hostmanager.agent.operations import coroutine_operation as operation
+from hostmanager.agent.operator_messages import (
+    MAX_EARLY_MESSAGES,
+    MAX_TEXT_CHARS,
+    OperatorMessages,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,10 +62,9 @@ def test_a_long_list_of_requests_is_one_entry_of_bounded_length():
 
 
 def test_messages_before_there_is_a_session_are_bounded():
-    from hostmanager.agent.host import MAX_EARLY_MESSAGES, Host
-
-    host = SimpleNamespace(early_messages=deque(maxlen=MAX_EARLY_MESSAGES))
+    messages = OperatorMessages()
     for number in range(1000):
-        Host.buffer_message(host, f"{number} " + "x" * 100_000)
-    assert len(host.early_messages) == MAX_EARLY_MESSAGES
-    assert all(len(text) <= MAX_TEXT_CHARS for _, text in host.early_messages)
+        messages.emit(f"{number} " + "x" * 100_000)
+    kept = messages.open_session(print)
+    assert len(kept) == MAX_EARLY_MESSAGES
+    assert all(len(text) <= MAX_TEXT_CHARS for _, text in kept)

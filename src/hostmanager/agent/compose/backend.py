@@ -6,7 +6,7 @@ Nothing here waits for an engine: what it does not answer is shown as unknown.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -317,9 +317,12 @@ class EngineComposeBackend(ComposeBackend):
             and self.watcher.images.id_of(record.spec.service.image) is None
         }
 
-    async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
-        """The instance of these that runs the router at this URL; None if unknown."""
+    async def runs_router(self, url: str, records: Mapping[str, InstanceRecord]) -> str | None:
+        """The instance that runs the router at this URL; None if none does, or it is not known."""
+        specs = [record.spec for record in records.values() if record.spec.service is not None]
         own = {c.run_key: s.instance_id for s in specs if (c := self.driver.container_of(s))}
+        if not own:
+            return None
         containers = [c for c in self.watcher.containers.values() if c.run_key in own]
 
         def find() -> Container | None:

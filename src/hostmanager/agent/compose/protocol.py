@@ -3,7 +3,7 @@
 A manager without compose files imports nothing else of it: no client of the engine, no memory.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hostmanager.agent.compose.catalog import ServiceCatalog
@@ -120,8 +120,8 @@ class ComposeBackend:
         """The images that instances need and that are not on this machine."""
         return {}
 
-    async def runs_router(self, url: str, specs: Iterable[InstanceSpec]) -> str | None:
-        """The instance of these that runs the router at this URL; None if unknown."""
+    async def runs_router(self, url: str, records: Mapping[str, InstanceRecord]) -> str | None:
+        """The instance that runs the router at this URL; None if none does, or it is not known."""
         return None
 
     async def output(self, spec: InstanceSpec, lines: int, since: float) -> ContainerOutput:

@@ -271,6 +271,12 @@ def _same_file(one: int, other: int) -> bool:
         return False
 
 
+def log_level() -> str:
+    """The least level that is logged (LOGLEVEL): debug, info, warn or error."""
+    level = os.environ.get("LOGLEVEL", "info").lower()
+    return level if level in ("debug", "info", "warn", "error") else "info"
+
+
 def start_log(
     level: str, file: Path | None, loggers: Iterable[str], identifier: str = "hostmanager"
 ) -> None:

@@ -11,14 +11,11 @@ from typing import Any
 from twisted.internet import reactor
 
 from hostmanager.agent import audit
-from hostmanager.agent.bootstrap import (
-    close_host,
-    make_host_from_args,
-    make_settings,
-)
+from hostmanager.agent.bootstrap import close_parts, make_parts
 from hostmanager.agent.daemon.single_instance import ManagerRunningError, acquire_manager_lock
 from hostmanager.agent.directories import DirectoryError
-from hostmanager.agent.options import ManagerSettings, make_manager_parser
+from hostmanager.agent.options import make_manager_parser
+from hostmanager.agent.settings import ManagerSettings, make_settings
 from hostmanager.agent.targets.startup_state import load_startup_state
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.siteconfig.site_file import load_site_file
@@ -31,7 +28,7 @@ class EmbeddingError(Exception):
 
 
 class EmbeddedManager:
-    """The host of a manager in another program, and what it holds.
+    """A manager in another program, and what it holds.
 
     Args:
         args: What `ocs.site_config` made of the command line; the manager's own options that are
@@ -40,7 +37,7 @@ class EmbeddedManager:
         docker_service_prefix: What goes before an instance-id in a compose service's name.
 
     Attributes:
-        host: The host that it manages.
+        parts: Its parts.
         before: What there was before it.
 
     Raises:
@@ -61,19 +58,19 @@ class EmbeddedManager:
                 f"The agent's site_args are not those of ocs.site_config.parse_args: {error}"
             ) from None
         try:
-            self.host = make_host_from_args(settings, loop)
+            self.parts = make_parts(settings, loop)
             self.before = load_startup_state(
-                self.host.driver, self.host.target_store, getattr(args, "initial_state", None)
+                self.parts.driver, self.parts.target_store, getattr(args, "initial_state", None)
             )
         except BaseException:
             self._lock.close()  # it can be started again
             raise
-        audit.record_manager_start(self.host.journal)
-        self.host.compose.start()
+        audit.record_manager_start(self.parts.journal)
+        self.parts.compose.start()
 
     async def close(self) -> None:
         """Release everything, when all agents have ended."""
-        await close_host(self.host, 0)
+        await close_parts(self.parts, 0)
         self._lock.close()
 
 

@@ -20,7 +20,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import DeferredLock, inlineCallbacks, maybeDeferred
 
 from hostmanager.agent.framework.message_limits import Refused
-from hostmanager.agent.host import MAX_TEXT_CHARS
 from hostmanager.agent.operations.access import authorize, default_rules
 from hostmanager.agent.operations.call_validation import (
     CALL_SIGNATURE,
@@ -29,6 +28,7 @@ from hostmanager.agent.operations.call_validation import (
     invalid_call_reason,
     wait_timeout,
 )
+from hostmanager.agent.operator_messages import MAX_TEXT_CHARS
 from hostmanager.util.guard import Guard
 from hostmanager.util.text import truncate
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from hostmanager.agent.host import Host
 from hostmanager.agent.metrics.codes import HEALTH_CODES, STATE_CODES, TARGET_CODES
 from hostmanager.agent.monitoring.health_monitor import HealthChange
 from hostmanager.agent.monitoring.off_target import is_at_target
 from hostmanager.agent.monitoring.resource_usage import Usage
+from hostmanager.agent.parts import ManagerParts
 from hostmanager.core.events import Timestamp
 from hostmanager.core.health import Health
 from hostmanager.core.policy import stability
@@ -215,20 +215,20 @@ class FeedPublisher:
     """Publishes samples of the agents of a host.
 
     Args:
-        host: The host.
+        parts: What is known of the host.
         publish: Publishes blocks as one message.
         is_connected: Whether there is a router; without one, samples are left out.
     """
 
     def __init__(
         self,
-        host: Host,
+        parts: ManagerParts,
         publish: Callable[[list[FeedBlock]], None],
         is_connected: Callable[[], bool],
     ) -> None:
-        self._host, self._publish, self._is_connected = host, publish, is_connected
-        self._name = host.settings.host
-        self._guard = guard_of(host.clock)
+        self._parts, self._publish, self._is_connected = parts, publish, is_connected
+        self._name = parts.settings.host
+        self._guard = guard_of(parts.clock)
         self._keys: dict[str, list[Number]] = {}
         self._gathered: dict[str, list[tuple[float, list[Number]]]] = {}
         self._last_time = 0.0
@@ -238,20 +238,20 @@ class FeedPublisher:
 
     def start(self) -> None:
         """Publish from now on."""
-        self._host.snapshot.subscribe(self._on_record)
-        self._host.health_listeners.append(self._on_health)
+        self._parts.snapshot.subscribe(self._on_record)
+        self._parts.health.listeners.append(self._on_health)
         self.publish_all()
 
     def publish_all(self) -> None:
         """Publish a sample of everything, now and every `FEED_INTERVAL` seconds."""
         if self._minute_timer is not None:
             self._minute_timer.cancel()
-        at = self._host.clock.now().monotonic + FEED_INTERVAL
+        at = self._parts.clock.now().monotonic + FEED_INTERVAL
         callback = self._guard.callback("the feed", self.publish_all)
-        self._minute_timer = self._host.clock.call_at(at, callback)
+        self._minute_timer = self._parts.clock.call_at(at, callback)
         if not self._is_connected():
             return
-        for instance_id in self._host.snapshot:
+        for instance_id in self._parts.snapshot:
             self._gather(instance_id)
         self._flush([self._host_block(), *self._usage_blocks()])
 
@@ -264,12 +264,12 @@ class FeedPublisher:
             self._gather(instance_id, only_changes=True)
 
     def _on_health(self, change: HealthChange) -> None:
-        if change.instance_id in self._host.snapshot and self._is_connected():
+        if change.instance_id in self._parts.snapshot and self._is_connected():
             self._gather(change.instance_id, only_changes=True)
 
     def _gather(self, instance_id: str, *, only_changes: bool = False) -> None:
-        host, now = self._host, self._host.clock.now()
-        values = agent_sample(host.snapshot[instance_id], host.health.health(instance_id), now)
+        parts, now = self._parts, self._parts.clock.now()
+        values = agent_sample(parts.snapshot[instance_id], parts.health.health(instance_id), now)
         key = values[:4]
         if only_changes and key == self._keys.get(instance_id):
             return
@@ -282,7 +282,7 @@ class FeedPublisher:
         if self._flush_timer is None:
             callback = self._guard.callback("the feed", self._flush)
             at = max(now.monotonic, self._flushed_at + GATHERING)
-            self._flush_timer = host.clock.call_at(at, callback)
+            self._flush_timer = parts.clock.call_at(at, callback)
 
     # --- publishing -------------------------------------------------------------------------------
 
@@ -290,7 +290,7 @@ class FeedPublisher:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
-        self._flushed_at = self._host.clock.now().monotonic
+        self._flushed_at = self._parts.clock.now().monotonic
         gathered, self._gathered = self._gathered, {}
         if not self._is_connected():
             return
@@ -302,12 +302,12 @@ class FeedPublisher:
             self._publish(blocks[n : n + MAX_BLOCKS])
 
     def _host_block(self) -> FeedBlock:
-        values = host_sample(self._host.snapshot)
-        return _message("host", HOST_FIELDS, [(self._host.clock.now().wall, values)], self._name)
+        values = host_sample(self._parts.snapshot)
+        return _message("host", HOST_FIELDS, [(self._parts.clock.now().wall, values)], self._name)
 
     def _usage_blocks(self) -> Iterable[FeedBlock]:
-        for instance_id in self._host.snapshot:
-            usage = self._host.resources.usage(instance_id)
+        for instance_id in self._parts.snapshot:
+            usage = self._parts.resources.usage(instance_id)
             if usage is not None and usage.cpu is not None:
                 block = f"usage_{encode_field_id(instance_id)}"
                 samples = [(usage.time, usage_sample(usage))]

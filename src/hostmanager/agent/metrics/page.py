@@ -4,8 +4,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from hostmanager.agent.host import Host
 from hostmanager.agent.metrics.view import RouterView, take_view
+from hostmanager.agent.parts import ManagerParts
 from hostmanager.util.listen_address import ListenAddress
 
 _REMEDY = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
@@ -16,7 +16,7 @@ IDLE_WAKE_INTERVAL = 3600.0
 
 def start_page(
     address: ListenAddress,
-    host: Host,
+    parts: ManagerParts,
     loop: asyncio.AbstractEventLoop,
     router: Callable[[], RouterView],
 ) -> None:
@@ -35,17 +35,17 @@ def start_page(
             )
         except ImportError as error:
             text = f"--metrics {address}: {error}; {_REMEDY}"
-            loop.call_soon_threadsafe(host.emit_message, text)
+            loop.call_soon_threadsafe(parts.messages.emit, text)
             return
-        collector = HostManagerCollector(loop, lambda: take_view(host, router()))
+        collector = HostManagerCollector(loop, lambda: take_view(parts, router()))
         try:
             server = make_server(address, collector)
         except MetricsError as error:
-            loop.call_soon_threadsafe(host.emit_message, str(error))
+            loop.call_soon_threadsafe(parts.messages.emit, str(error))
             return
         if address.port == 0:
             text = f"the metrics are at port {server.server_address[1]} (--metrics {address})"
-            loop.call_soon_threadsafe(host.emit_message, text)
+            loop.call_soon_threadsafe(parts.messages.emit, text)
         server.serve_forever(poll_interval=IDLE_WAKE_INTERVAL)
 
     threading.Thread(target=serve, name="metrics", daemon=True).start()

@@ -7,9 +7,9 @@ microseconds for each instance. The text for Prometheus is made from it elsewher
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hostmanager.agent.host import Host
 from hostmanager.agent.metrics.event_counts import Histogram
 from hostmanager.agent.monitoring.resource_usage import Usage
+from hostmanager.agent.parts import ManagerParts
 from hostmanager.core.events import Timestamp
 from hostmanager.core.health import Health
 from hostmanager.core.record import InstanceRecord
@@ -54,31 +54,31 @@ class HostView:
     log_daemon_starts: int = 0
 
 
-def take_view(host: Host, router: RouterView) -> HostView:
+def take_view(parts: ManagerParts, router: RouterView) -> HostView:
     """Take a view of a host; on its loop."""
-    ids = list(host.snapshot)
-    usage = {i: host.resources.usage(i) for i in ids}
-    off_target = {i: host.off_target_times.since(i) for i in ids}
-    counts, sink = host.event_counts, host.log_daemon
+    ids = list(parts.snapshot)
+    usage = {i: parts.resources.usage(i) for i in ids}
+    off_target = {i: parts.off_target_times.since(i) for i in ids}
+    counts, sink = parts.event_counts, parts.log_daemon
     return HostView(
-        now=host.clock.now(),
-        host=host.settings.host,
-        supervising=host.running,
+        now=parts.clock.now(),
+        host=parts.settings.host,
+        supervising=parts.host.running,
         router=router,
-        records=dict(host.snapshot),
-        health={i: host.health.health(i) for i in ids},
+        records=dict(parts.snapshot),
+        health={i: parts.health.health(i) for i in ids},
         usage={i: used for i, used in usage.items() if used is not None},
         off_target={i: since for i, since in off_target.items() if since is not None},
-        silenced=frozenset(host.target_store.silences()),
+        silenced=frozenset(parts.target_store.silences()),
         exits=dict(counts.exits),
         start_to_ready=counts.start_to_ready.copy(),
         requests={key: histogram.copy() for key, histogram in counts.requests.items()},
-        configs={**host.tracker.parse_status, **host.compose.status()},
-        orphans=len(host.compose.orphans()),
-        targets_kept=not host.target_store.not_kept,
-        journal_writable=host.journal.error is None,
-        journal_waiting=host.journal.waiting,
-        journal_lost=host.journal.lost,
+        configs={**parts.host.tracker.parse_status, **parts.compose.status()},
+        orphans=len(parts.compose.orphans()),
+        targets_kept=not parts.target_store.not_kept,
+        journal_writable=parts.journal.error is None,
+        journal_waiting=parts.journal.waiting,
+        journal_lost=parts.journal.lost,
         log_daemon_running=None if sink is None else sink.running,
         log_daemon_starts=0 if sink is None else sink.starts,
     )

@@ -11,6 +11,7 @@ What a heartbeat means is decided in `core.health`; how one is listened to, in `
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from hostmanager.core.health import (
@@ -85,6 +86,7 @@ class HealthMonitor:
         on_change: Gets each change of a health.
 
     Attributes:
+        listeners: Get each change of a health.
         on_remote_beat: Gets the id of an instance of another host that was heard.
     """
 
@@ -95,7 +97,8 @@ class HealthMonitor:
         guard: Guard,
         on_change: Callable[[HealthChange], None],
     ) -> None:
-        self._clock, self._guard, self._on_change = clock, guard, on_change
+        self._clock, self._guard = clock, guard
+        self.listeners = [on_change]
         self._followed: dict[str, _Followed] = {}
         self._sessions: dict[str, RunHealth] = {}  # of the run before, of what does not run now
         self._launching: set[str] = set()
@@ -286,7 +289,8 @@ class HealthMonitor:
             return
         followed.health = after
         change = HealthChange(instance_id, before, after, _text(followed, before, after))
-        self._guard.call(f"{instance_id}: its health", lambda: self._on_change(change))
+        for listener in self.listeners:
+            self._guard.call(f"{instance_id}: its health", partial(listener, change))
 
 
 def _run_key(record: InstanceRecord) -> tuple[Any, ...] | None:

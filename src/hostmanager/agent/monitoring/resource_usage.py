@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from hostmanager.core.protocols import Clock, Timer
+from hostmanager.core.protocols import Clock
 from hostmanager.core.snapshot import Snapshot
 from hostmanager.util.guard import Guard
 from hostmanager.util.numbers import parse_number
@@ -173,7 +173,7 @@ def _field(pid: int, file: str, name: bytes, unit: int = 1) -> int | None:
 
 
 class ResourceSampler:
-    """Samples what the instances of a host use.
+    """Samples what the instances of a host use, every `INTERVAL` seconds.
 
     Args:
         snapshot: What is known of the instances.
@@ -185,20 +185,12 @@ class ResourceSampler:
         self._snapshot, self._clock, self._guard = snapshot, clock, guard
         self._usage: dict[str, tuple[int, Usage]] = {}
         self._samples: dict[str, array[float]] = {}
-        self._timer: Timer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._schedule()
 
-    def start(self) -> None:
-        """Sample from now on, every `INTERVAL` seconds."""
-        self.stop()
+    def _schedule(self) -> None:
         callback = self._guard.callback("a sample of resources", self._sample)
-        self._timer = self._clock.call_at(self._clock.now().monotonic + INTERVAL, callback)
-
-    def stop(self) -> None:
-        """Sample no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._clock.call_at(self._clock.now().monotonic + INTERVAL, callback)
 
     def usage(self, instance_id: str) -> Usage | None:
         """What an instance used when it was sampled last; None if it has not been in this run."""
@@ -231,12 +223,11 @@ class ResourceSampler:
         return result
 
     def _sample(self) -> None:
-        self.start()
-        if self._tasks:
-            return  # the last one is not done: the host is that busy
-        task = self._guard.task("a sample of resources", self.measure_now())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if not self._tasks:  # else the last one is not done: the host is that busy
+            task = self._guard.task("a sample of resources", self.measure_now())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._schedule()
 
     async def measure_now(self) -> None:
         """Take a sample of all instances that run."""
@@ -245,9 +236,10 @@ class ResourceSampler:
             for instance_id, record in self._snapshot.items()
             if record.run.pid
         }
-        measured = await asyncio.to_thread(measure, leaders, self._clock.now().wall)
-        for instance_id, usage in measured.items():
-            self._keep(instance_id, leaders[instance_id], usage)
+        if leaders:
+            now = self._clock.now().wall
+            for instance_id, usage in (await asyncio.to_thread(measure, leaders, now)).items():
+                self._keep(instance_id, leaders[instance_id], usage)
         for instance_id in self._samples.keys() - self._snapshot.keys():
             del self._samples[instance_id]
             self._usage.pop(instance_id, None)

@@ -25,7 +25,7 @@ async def remove_orphans(manager: ManagedHost, session: Any, params: dict[str, A
       reason (str): why, for others to read; at most 200 characters.
       requested_by (str): who, as ``user@host``; nobody proves it.
     """
-    return await manager.host.compose.remove_orphans(lambda text: add_message(session, text))
+    return await manager.parts.compose.remove_orphans(lambda text: add_message(session, text))
 
 
 @takes_origin
@@ -42,4 +42,4 @@ async def docker_pull(manager: ManagedHost, session: Any, params: dict[str, Any]
       reason (str): why, for others to read; at most 200 characters.
       requested_by (str): who, as ``user@host``; nobody proves it.
     """
-    return await manager.host.compose.pull(lambda text: add_message(session, text))
+    return await manager.parts.compose.pull(lambda text: add_message(session, text))

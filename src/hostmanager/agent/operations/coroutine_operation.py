@@ -9,7 +9,9 @@ from ocs import ocs_agent
 from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent.framework.embedded import EmbeddingError
-from hostmanager.agent.host import MAX_TEXT_CHARS, Host, NotRunningError
+from hostmanager.agent.host import NotRunningError
+from hostmanager.agent.operator_messages import MAX_TEXT_CHARS
+from hostmanager.agent.parts import ManagerParts
 from hostmanager.core.request_origin import REQUEST_PARAMS, validate_origin
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate
@@ -26,8 +28,8 @@ class ManagedHost(Protocol):
     """The `HostManager` that an operation is a method of, as far as operations need it."""
 
     @property
-    def host(self) -> Host:
-        """The host; raises `NotRunningError` before the manager process was started."""
+    def parts(self) -> ManagerParts:
+        """The parts; raises `NotRunningError` before the manager process was started."""
 
     async def wait_started(self) -> None:
         """Wait for a manager process that reads its site config; not for ever."""
@@ -63,7 +65,7 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
             if journaled:
                 result = self.journaled(name, session, checked, result)
             if name != "manager":  # it goes on for days
-                result = self.host.event_counts.timed(name, result)
+                result = self.parts.event_counts.timed(name, result)
             return as_deferred(result)
 
         return start

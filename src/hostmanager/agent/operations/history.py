@@ -126,7 +126,7 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
       older ones; else it is null. A reply of more than 1000 entries is
       forgotten after a minute.
     """
-    journal = manager.host.journal
+    journal = manager.parts.journal
     try:
         page = await asyncio.to_thread(_read, journal, params)
     except QueryError as error:

@@ -18,12 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from hostmanager.agent import audit
 from hostmanager.agent.framework.embedded import EmbeddedManager
 from hostmanager.agent.framework.router_session import RouterSession
-from hostmanager.agent.host import (
-    MAX_TEXT_CHARS,
-    Host,
-    NotRunningError,
-    RequestResult,
-)
+from hostmanager.agent.host import NotRunningError, RequestResult
 from hostmanager.agent.metrics.feed import FEED_NAME, FeedBlock, FeedPublisher
 from hostmanager.agent.operations.access import READ_LEVEL
 from hostmanager.agent.operations.compose import docker_pull, remove_orphans
@@ -46,6 +41,8 @@ from hostmanager.agent.operations.session_data import (
 )
 from hostmanager.agent.operations.silence import silence
 from hostmanager.agent.operations.update import update
+from hostmanager.agent.operator_messages import MAX_TEXT_CHARS
+from hostmanager.agent.parts import ManagerParts
 from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import RequestError
@@ -72,7 +69,7 @@ class HostManager:
         agent: The OCS agent that the operations belong to.
         docker_composes: Compose files to manage.
         docker_service_prefix: What goes before an instance-id in a compose service's name.
-        host: The host that it manages; default: one made from the agent's `site_args` when the
+        parts: The parts of the manager; default: made from the agent's `site_args` when the
             `manager` process is started, on the event loop that runs then.
         on_die: Called once `die` has done its work; default: stops the reactor.
     """
@@ -93,13 +90,13 @@ class HostManager:
         docker_composes: Sequence[str] = (),
         docker_service_prefix: str = "ocs-",
         *,
-        host: Host | None = None,
+        parts: ManagerParts | None = None,
         on_die: Callable[[], None] | None = None,
     ) -> None:
         self.agent = agent
         self.docker_composes = list(docker_composes)
         self.docker_service_prefix = docker_service_prefix
-        self._host = host
+        self._parts = parts
         self._before: StartupState | None = None
         self._feed: FeedPublisher | None = None
         self._on_die = on_die or _stop_reactor_soon
@@ -112,21 +109,21 @@ class HostManager:
         self._started.set()
 
     @property
-    def host(self) -> Host:
-        """The host that it manages.
+    def parts(self) -> ManagerParts:
+        """The parts of the manager.
 
         Raises:
             NotRunningError: There is none yet; the text is for people.
         """
-        if self._host is None:
+        if self._parts is None:
             raise NotRunningError(NOT_RUNNING)
-        return self._host
+        return self._parts
 
     def register(self) -> None:
         """Register all operations with the agent; what only reads is open to every client."""
         agent = self.agent
-        if self._host is not None:
-            self._start_feed(self._host)
+        if self._parts is not None:
+            self._start_feed(self._parts)
         min_privs = getattr(agent.site_args, "min_privs", 1)
         changing = ("update", "restart", "silence", "remove_orphans", "docker_pull", "die")
         reading = ("history", "output", "resources")
@@ -153,7 +150,7 @@ class HostManager:
             "(a slow plugin, or a slow disk), so nothing was done. Try again soon."
         )
 
-    def _start_feed(self, host: Host) -> None:
+    def _start_feed(self, parts: ManagerParts) -> None:
         feed = self.agent.register_feed(FEED_NAME, record=True, buffer_time=math.inf)
 
         def publish(blocks: list[FeedBlock]) -> None:
@@ -161,7 +158,7 @@ class HostManager:
                 feed.publish_message(block)
             feed.flush_buffer()
 
-        self._feed = FeedPublisher(host, publish, lambda: bool(self.agent.realm_joined))
+        self._feed = FeedPublisher(parts, publish, lambda: bool(self.agent.realm_joined))
         self._feed.start()
 
     def publish_figures(self) -> None:
@@ -177,18 +174,18 @@ class HostManager:
             NotRunningError: It has not been started yet.
         """
         if name == "manager":
-            if self._host is None:
+            if self._parts is None:
                 self._set_up()
             self._stop_requested = asyncio.Event()
-        elif self._host is None:
+        elif self._parts is None:
             raise NotRunningError(NOT_RUNNING)
 
     def _set_up(self) -> None:
         embedded = EmbeddedManager(
             self.agent.site_args, self.docker_composes, self.docker_service_prefix
         )
-        self._host, self._before = embedded.host, embedded.before
-        self._start_feed(self._host)
+        self._parts, self._before = embedded.parts, embedded.before
+        self._start_feed(self._parts)
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down, embedded)
 
     def _shut_down(self, embedded: EmbeddedManager) -> "Deferred[TaskResult]":
@@ -207,13 +204,15 @@ class HostManager:
         work: Coroutine[Any, Any, TaskResult],
     ) -> TaskResult:
         """Do the work, and record both the request and its result in the journal."""
-        journal = self.host.journal
-        if name != "manager" or not self.host.running:  # else the program itself has started it
+        journal = self.parts.journal
+        if (
+            name != "manager" or not self.parts.host.running
+        ):  # else the program itself has started it
             audit.record_request(journal, name, session, params)
         try:
             ok, text = await work
         except RequestError as error:
-            self.host.emit_message(f"Refused: {error}")
+            self.parts.messages.emit(f"Refused: {error}")
             ok, text = False, str(error)
         except NotRunningError:
             ok, text = False, self._why_not_running()
@@ -255,19 +254,18 @@ class HostManager:
             return False, "The host manager is about to exit; nothing is started any more."
         self._stopped.clear()
         child_states = ChildStates()
-        session.data = LiveSessionData(lambda: session_data(self.host, child_states))
+        session.data = LiveSessionData(lambda: session_data(self.parts, child_states))
         session.encoded = partial(encode_live, session)
-        # From before there was a session: the first agents are up by now.
-        session.messages[:0] = self.host.early_messages
-        self.host.early_messages.clear()
         # What nobody can read must not keep an instance from its launch.
-        guard = self.host.supervisor.guard
-        self.host.emit_message = lambda text: guard.call(
-            "a message", lambda: add_message(session, text)
+        guard = self.parts.supervisor.guard
+        kept = self.parts.messages.open_session(
+            lambda text: guard.call("a message", lambda: add_message(session, text))
         )
+        # From before there was a session: the first agents are up by now.
+        session.messages[:0] = kept
         try:
             # When the program starts, the host is running already, router or not.
-            if not self.host.running:
+            if not self.parts.host.running:
                 self._started.clear()
                 try:
                     await self._start_host(params, audit.session_origin(session, params))
@@ -281,18 +279,19 @@ class HostManager:
         except RequestError as error:
             return False, str(error)
         finally:
-            self.host.emit_message = self.host.buffer_message
+            self.parts.messages.close_session()
             self._stopped.set()
 
     async def _start_host(self, params: dict[str, Any], origin: RequestOrigin) -> None:
+        host = self.parts.host
         if params["reload_config"]:
-            site_config = await self.host.read_site_config()
-            self.host.start(site_config, params["requests"], self._before, origin)
+            site_config = await host.read_site_config()
+            host.start(site_config, params["requests"], self._before, origin)
             self._before = None  # only now: a start that is refused has used nothing up
         else:
-            self.host.start(None, params["requests"], origin=origin)
-        if not_kept := await self.host.target_store.flush():
-            self.host.emit_message(not_kept)
+            host.start(None, params["requests"], origin=origin)
+        if not_kept := await self.parts.target_store.flush():
+            self.parts.messages.emit(not_kept)
 
     def _reload_config(self, session: Any = None) -> "Deferred[TaskResult]":
         """Read the site config again, and follow its changes."""
@@ -300,8 +299,8 @@ class HostManager:
 
     def _stop_manager(self, session: Any, params: Any) -> "Deferred[TaskResult]":
         session.set_status("stopping")
-        if self._host and not self._closing:  # the session is that of the start, not of the stop
-            audit.record_request(self.host.journal, "manager stop", None, {})
+        if self._parts and not self._closing:  # the session is that of the start, not of the stop
+            audit.record_request(self.parts.journal, "manager stop", None, {})
         self._stop_requested.set()
         return succeed((True, "All agents are being stopped."))
 
@@ -358,10 +357,10 @@ class HostManager:
 
     async def _stop_host(self) -> RequestResult:
         if self._disown:
-            return self.host.disown()
-        result = await self.host.stop(disown_services=self._disown_services)
+            return self.parts.host.disown()
+        result = await self.parts.host.stop(disown_services=self._disown_services)
         if self._closing:
-            self.host.target_store.mark_clean_end()
+            self.parts.target_store.mark_clean_end()
         return result
 
 

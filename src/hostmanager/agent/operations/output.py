@@ -11,13 +11,13 @@ from typing import Any
 
 from ocs import ocs_agent
 
-from hostmanager.agent.host import Host
 from hostmanager.agent.operations.coroutine_operation import (
     ManagedHost,
     TaskResult,
     operation,
 )
 from hostmanager.agent.operations.history import QueryError, check_query, is_integer
+from hostmanager.agent.parts import ManagerParts
 from hostmanager.core.model import InstanceSpec, Kind
 from hostmanager.journal import Query
 from hostmanager.logd.paths import list_log_files, log_file, validate_id
@@ -105,17 +105,21 @@ async def output(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
     }
     session.data = data
     if query.instance_id is None:
-        return await _read_all(manager.host, data, query)
-    record = manager.host.snapshot.get(query.instance_id)
+        return await _read_all(manager.parts, data, query)
+    record = manager.parts.snapshot.get(query.instance_id)
     if record is not None and record.spec.kind is Kind.DOCKER:
-        return await _read_container(manager.host, data, record.spec, query)
-    return await _read_files(manager.host, data, query.instance_id, query, before)
+        return await _read_container(manager.parts, data, record.spec, query)
+    return await _read_files(manager.parts, data, query.instance_id, query, before)
 
 
 async def _read_files(
-    host: Host, data: dict[str, Any], instance_id: str, query: Query, before: Position | None
+    parts: ManagerParts,
+    data: dict[str, Any],
+    instance_id: str,
+    query: Query,
+    before: Position | None,
 ) -> tuple[bool, str]:
-    directory = host.settings.output_dir
+    directory = parts.settings.output_dir
     page = await asyncio.to_thread(
         newest_page, directory, instance_id, query.limit, query.since, before
     )
@@ -135,21 +139,21 @@ async def _read_files(
 
 
 async def _read_container(
-    host: Host, data: dict[str, Any], spec: InstanceSpec, query: Query
+    parts: ManagerParts, data: dict[str, Any], spec: InstanceSpec, query: Query
 ) -> tuple[bool, str]:
     """The engine keeps the output of a container as long as the container exists."""
-    ok, text, lines = await host.compose.output(spec, query.limit, query.since or 0.0)
+    ok, text, lines = await parts.compose.output(spec, query.limit, query.since or 0.0)
     data |= {"lines": [[time, line] for time, line in lines], "cut": len(lines) >= query.limit}
     return ok, text
 
 
-async def _read_all(host: Host, data: dict[str, Any], query: Query) -> tuple[bool, str]:
+async def _read_all(parts: ManagerParts, data: dict[str, Any], query: Query) -> tuple[bool, str]:
     """The newest lines of all that is tracked, in the order of their times."""
-    specs = [record.spec for record in host.snapshot.values()]
+    specs = [record.spec for record in parts.snapshot.values()]
     agents = [spec.instance_id for spec in specs if spec.kind is Kind.HOST]
     services = [spec for spec in specs if spec.kind is Kind.DOCKER]
-    lines = await asyncio.to_thread(_newest_of, host.settings.output_dir, agents, query)
-    logs = [host.compose.output(spec, query.limit, query.since or 0.0) for spec in services]
+    lines = await asyncio.to_thread(_newest_of, parts.settings.output_dir, agents, query)
+    logs = [parts.compose.output(spec, query.limit, query.since or 0.0) for spec in services]
     missing = []
     for spec, (ok, _, log) in zip(services, await asyncio.gather(*logs), strict=True):
         lines = _merge(lines, log, spec.instance_id, query.limit)

@@ -31,10 +31,10 @@ async def resources(manager: ManagedHost, session: Any, params: dict[str, Any]) 
       first. ``time`` is Unix seconds, ``cpu`` is in cores, ``memory`` in
       bytes; -1 is a value that is not known.
     """
-    host, instance_id = manager.host, params["instance_id"]
-    if instance_id is not None and instance_id not in list(host.snapshot):
+    parts, instance_id = manager.parts, params["instance_id"]
+    if instance_id is not None and instance_id not in list(parts.snapshot):
         return False, f"{quote_value(instance_id)} is not an instance of this host."
-    ids = list(host.snapshot) if instance_id is None else [instance_id]
-    samples = host.resources.samples(ids)
+    ids = list(parts.snapshot) if instance_id is None else [instance_id]
+    samples = parts.resources.samples(ids)
     session.data = {"columns": list(COLUMNS), "interval": INTERVAL, "samples": samples}
     return True, f"{sum(map(len, samples.values()))} samples."

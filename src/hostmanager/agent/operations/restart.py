@@ -47,6 +47,8 @@ async def restart(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
         client.restart(instances=['fake1', 'acu1'])
     """
     await manager.wait_started()
-    outcome = await manager.host.restart(params["instances"])
+    host = manager.parts.host
+    outcome = await manager.parts.restarts.request(host.chosen_instances(params["instances"]))
+    host.require_running()  # it may have been stopped while an image was pulled
     session.data = outcome.as_data()
     return not outcome.refused, " ".join(outcome.lines)

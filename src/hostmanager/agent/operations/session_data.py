@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from hostmanager.agent.host import Host
 from hostmanager.agent.monitoring.health_monitor import HealthMonitor
 from hostmanager.agent.operations.child_state import (
     join,
     lasting_state,
     passing_state,
 )
-from hostmanager.agent.silences import Silence
+from hostmanager.agent.parts import ManagerParts
 from hostmanager.agent.site_tracker import SITE_CONFIG_KEY
+from hostmanager.agent.targets.silences import Silence
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import Kind, Target
 from hostmanager.core.record import InstanceRecord
@@ -29,27 +29,29 @@ NO_ORIGIN = RequestOrigin()
 NO_HEALTH = dict.fromkeys(("health", "ready_at", "heartbeat_age", "operations"))
 
 
-def show_service(shown: dict[str, Any], host: Host, record: InstanceRecord) -> None:
+def show_service(shown: dict[str, Any], parts: ManagerParts, record: InstanceRecord) -> None:
     """Add what is known of a compose service beyond its record."""
-    shown["container"] = host.compose.container(record.spec)
+    shown["container"] = parts.compose.container(record.spec)
     shown["built"] = record.spec.service is not None and record.spec.service.built
-    if record.spec.has_no_service and (orphan := host.compose.orphan_of(record.spec.instance_id)):
+    if record.spec.has_no_service and (orphan := parts.compose.orphan_of(record.spec.instance_id)):
         shown["message"] = join(
             shown["message"],
             f"Its container {orphan} runs on, as an orphan: `hostmanager orphans --remove` ends it, "
             "and so does a reload without this entry.",
         )
-    if record.spec.instance_id == host.restarts.waiting_router_id:
+    if record.spec.instance_id == parts.restarts.waiting_router_id:
         shown["restarting"] = True
         shown["message"] = join("It runs the router: it is restarted last.", shown["message"])
 
 
-def target_origin(host: Host, record: InstanceRecord) -> dict[str, Any]:
+def target_origin(parts: ManagerParts, record: InstanceRecord) -> dict[str, Any]:
     """Where its target comes from: a request, an option of the manager, or the site config."""
     instance_id = record.spec.instance_id
-    requested = host.target_store.target(instance_id) is record.target
-    origin = (host.target_store.origin(instance_id) if requested else None) or NO_ORIGIN
-    is_forced = host.forced_target == record.target and record.target is not configured(record)
+    requested = parts.target_store.target(instance_id) is record.target
+    origin = (parts.target_store.origin(instance_id) if requested else None) or NO_ORIGIN
+    is_forced = parts.host.forced_target == record.target and record.target is not configured(
+        record
+    )
     is_forced = is_forced and record.completion is None
     other_source = "option" if is_forced else "config"
     return {
@@ -143,50 +145,50 @@ class ChildStates:
     def __init__(self) -> None:
         self._lasting: dict[str, tuple[InstanceRecord, tuple[Any, ...], dict[str, Any]]] = {}
 
-    def render(self, host: Host, now: Timestamp) -> list[dict[str, Any]]:
+    def render(self, parts: ManagerParts, now: Timestamp) -> list[dict[str, Any]]:
         """Show all instances."""
-        silences = host.target_store.silences()
-        if len(self._lasting) > len(host.snapshot):  # some are gone
-            self._lasting = {i: kept for i, kept in self._lasting.items() if i in host.snapshot}
+        silences = parts.target_store.silences()
+        if len(self._lasting) > len(parts.snapshot):  # some are gone
+            self._lasting = {i: kept for i, kept in self._lasting.items() if i in parts.snapshot}
         return [
-            self._show(host, record, now, silences.get(instance_id))
-            for instance_id, record in host.snapshot.items()
+            self._show(parts, record, now, silences.get(instance_id))
+            for instance_id, record in parts.snapshot.items()
         ]
 
     def _show(
-        self, host: Host, record: InstanceRecord, now: Timestamp, silence: Silence | None
+        self, parts: ManagerParts, record: InstanceRecord, now: Timestamp, silence: Silence | None
     ) -> dict[str, Any]:
         instance_id = record.spec.instance_id
-        shown = self._lasting_state(host, record, silence).copy()
+        shown = self._lasting_state(parts, record, silence).copy()
         if record.spec.kind is Kind.DOCKER:
             shown |= passing_state(record, now, None)
-            show_service(shown, host, record)
+            show_service(shown, parts, record)
         else:
-            state = host.process_states.get(instance_id, record.run.pid, now.monotonic)
+            state = parts.process_states.get(instance_id, record.run.pid, now.monotonic)
             shown |= passing_state(record, now, state)
-        shown["off_target_since"] = host.off_target_times.since(instance_id)
-        if health := health_data(host.health, instance_id, now):
+        shown["off_target_since"] = parts.off_target_times.since(instance_id)
+        if health := health_data(parts.health, instance_id, now):
             shown |= health
-        show_order(shown, host, instance_id)
-        if text := host.health.message(instance_id):
+        show_order(shown, parts, instance_id)
+        if text := parts.health.message(instance_id):
             shown["message"] = join(shown["message"], text)
         return shown
 
     def _lasting_state(
-        self, host: Host, record: InstanceRecord, silence: Silence | None
+        self, parts: ManagerParts, record: InstanceRecord, silence: Silence | None
     ) -> dict[str, Any]:
         """What is shown of an instance until one of the things changes that it depends on."""
-        instance_id, store = record.spec.instance_id, host.target_store
-        usage = host.resources.usage(instance_id)
+        instance_id, store = record.spec.instance_id, parts.target_store
+        usage = parts.resources.usage(instance_id)
         target, origin = store.target(instance_id), store.origin(instance_id)
-        wait = host.supervisor.start_gate.waits.get(instance_id)
-        depends_on = (target, origin, host.forced_target, silence, usage, wait)
+        wait = parts.supervisor.start_gate.waits.get(instance_id)
+        depends_on = (target, origin, parts.host.forced_target, silence, usage, wait)
         kept = self._lasting.get(instance_id)
         if kept is not None and kept[0] is record and kept[1] == depends_on:
             return kept[2]
         is_process = record.spec.kind is not Kind.DOCKER
-        output = log_file(str(host.settings.output_dir), instance_id) if is_process else None
-        shown = lasting_state(record, output) | target_origin(host, record)
+        output = log_file(str(parts.settings.output_dir), instance_id) if is_process else None
+        shown = lasting_state(record, output) | target_origin(parts, record)
         shown["silenced"] = None if silence is None else asdict(silence)
         shown["resources"] = None if usage is None else asdict(usage)
         shown["start_wait"] = None if wait is None else asdict(wait)
@@ -195,36 +197,36 @@ class ChildStates:
         return shown
 
 
-def show_order(shown: dict[str, Any], host: Host, instance_id: str) -> None:
+def show_order(shown: dict[str, Any], parts: ManagerParts, instance_id: str) -> None:
     """Add for which others an instance waits, to be started or stopped."""
-    gate = host.supervisor.start_gate
+    gate = parts.supervisor.start_gate
     if waiting_for := gate.waiting_for(instance_id):
         names = join_names([gate.name(other) for other in waiting_for])
         shown["waiting_for"] = list(waiting_for)
         shown["next_action"] = "start"
         shown["message"] = f"waiting for {names} to be ready"
-    elif others := host.supervisor.stop_gate.waiting_for(instance_id):
+    elif others := parts.supervisor.stop_gate.waiting_for(instance_id):
         shown["next_action"] = "wait_dead"
         shown["message"] = f"waiting for {join_names(others)} to stop first"
 
 
-def session_data(host: Host, child_states: ChildStates | None = None) -> dict[str, Any]:
+def session_data(parts: ManagerParts, child_states: ChildStates | None = None) -> dict[str, Any]:
     """Render the session data of the manager operation.
 
     Args:
-        host: The host.
+        parts: The parts of the manager.
         child_states: From an earlier look; default: everything is rendered anew.
     """
-    now = host.clock.now()
-    parse_status = {**host.tracker.parse_status, **host.compose.status()}
-    notices = {SITE_CONFIG_KEY: host.tracker.notice} if host.tracker.notice else {}
+    now = parts.clock.now()
+    parse_status = {**parts.host.tracker.parse_status, **parts.compose.status()}
+    notices = {SITE_CONFIG_KEY: parts.host.tracker.notice} if parts.host.tracker.notice else {}
     return {
-        "child_states": (child_states or ChildStates()).render(host, now),
+        "child_states": (child_states or ChildStates()).render(parts, now),
         "config_parse_status": {name: list(status) for name, status in parse_status.items()},
-        "config_warnings": {**notices, **host.compose.warnings()},
-        "orphans": host.compose.orphans(),
-        "new_tags": host.compose.new_tags(host.snapshot),
-        "not_kept": host.target_store.not_kept,
+        "config_warnings": {**notices, **parts.compose.warnings()},
+        "orphans": parts.compose.orphans(),
+        "new_tags": parts.compose.new_tags(parts.snapshot),
+        "not_kept": parts.target_store.not_kept,
         "request_params": list(REQUEST_PARAMS),
         "now": now.wall,  # ages are computed with this clock, not with that of a client
     }

@@ -11,6 +11,8 @@ from hostmanager.agent.operations.coroutine_operation import (
     operation,
     takes_origin,
 )
+from hostmanager.agent.targets.silences import make_silence
+from hostmanager.util.text import format_duration, join_names
 
 
 @takes_origin
@@ -32,7 +34,15 @@ async def silence(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
       reason (str): why, for others to read; at most 200 characters.
       requested_by (str): who, as ``user@host``; nobody proves it.
     """
-    origin = audit.session_origin(session, params)
-    text = manager.host.silence(params["instances"], params["seconds"], params["end"], origin)
-    manager.host.emit_message(audit.request_message(text, origin))
-    return True, " ".join(filter(None, (text, await manager.host.target_store.flush())))
+    parts, origin = manager.parts, audit.session_origin(session, params)
+    ids = parts.host.chosen_instances(params["instances"])
+    if params["end"]:
+        parts.target_store.save_silences(ids, None)
+        text = f"No longer silenced: {join_names(ids)}."
+    else:
+        silence = make_silence(params["seconds"], origin, parts.clock.now().wall)
+        parts.target_store.save_silences(ids, silence)
+        duration = format_duration(silence.until - silence.since)
+        text = f"Silenced for {duration}: {join_names(ids)}."
+    parts.messages.emit(audit.request_message(text, origin))
+    return True, " ".join(filter(None, (text, await parts.target_store.flush())))

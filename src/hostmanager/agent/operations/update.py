@@ -45,11 +45,11 @@ async def update(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
         client.update(reload_config=True)
     """
     await manager.wait_started()
-    origin = audit.session_origin(session, params)
-    result = await manager.host.update(params["requests"], params["reload_config"], origin)
+    parts, origin = manager.parts, audit.session_origin(session, params)
+    result = await parts.host.update(params["requests"], params["reload_config"], origin)
     if result.lines:
         with log_fields(event="request"):
-            manager.host.emit_message(audit.request_message(result.summary, origin))
-    not_kept = await manager.host.target_store.flush()
+            parts.messages.emit(audit.request_message(result.summary, origin))
+    not_kept = await parts.target_store.flush()
     session.data = {"not_kept": not_kept}
     return result.ok, " ".join(filter(None, (result.text, not_kept)))

@@ -24,13 +24,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from hostmanager.agent.silences import Silence, active, read_silences, write_silences
 from hostmanager.agent.targets.completions import (
     SavedCompletion,
     read_completions,
     write_completions,
 )
 from hostmanager.agent.targets.origins import read_origins, write_origins
+from hostmanager.agent.targets.silences import Silence, active, read_silences, write_silences
 from hostmanager.core.model import Target
 from hostmanager.core.protocols import Clock
 from hostmanager.core.request_origin import RequestOrigin

@@ -61,16 +61,15 @@ class World:
         self.listeners: list = []
         self.connected = True
         self.blocks: list[dict] = []
-        host = SimpleNamespace(
+        parts = SimpleNamespace(
             clock=self.clock,
             settings=SimpleNamespace(host="daq1"),
             snapshot=self.snapshot,
-            health=SimpleNamespace(health=self.health.get),
+            health=SimpleNamespace(health=self.health.get, listeners=self.listeners),
             resources=SimpleNamespace(usage=self.usage.get),
-            health_listeners=self.listeners,
         )
         self.put(State.DOWN)
-        self.publisher = FeedPublisher(host, self.blocks.extend, lambda: self.connected)
+        self.publisher = FeedPublisher(parts, self.blocks.extend, lambda: self.connected)
         self.publisher.start()
         self.first = self.take()
 

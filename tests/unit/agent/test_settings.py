@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.agent.bootstrap import _is_warm_worth_it
+from hostmanager.agent.settings import is_warm_worth_it
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind
 from hostmanager.siteconfig.site_file import SiteFile
 
@@ -26,4 +26,4 @@ def test_a_fork_server_is_for_two_agents_that_share_it(settings, kind, worth):
         InstanceSpec(f"a{number}", "A", kind=kind, settings=each)
         for number, each in enumerate(settings)
     ]
-    assert _is_warm_worth_it(SiteFile(Path("site.yaml"), {}, "h", tuple(specs))) == worth
+    assert is_warm_worth_it(SiteFile(Path("site.yaml"), {}, "h", tuple(specs))) == worth

@@ -5,7 +5,7 @@ import math
 import pytest
 from tests.unit.core.fakes import FakeClock
 
-from hostmanager.agent.silences import (
+from hostmanager.agent.targets.silences import (
     MAX_SILENCE,
     Silence,
     active,
