@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from hostmanager.agent.operations.session_data import NEXT_ACTION
+from hostmanager.agent.operations.child_state import NEXT_ACTION
 from hostmanager.core import events as ev
 from hostmanager.core.events import EVENT_TYPES, EventType, ExitStatus, Timestamp
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, ServiceRef, Target
