@@ -91,6 +91,10 @@ class Bridge:
         self._server.server_close()
         self._thread.join()
 
+    def stop_listening(self) -> None:
+        """Refuse connections from now on."""
+        self._server.server_close()
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/call"

@@ -9,14 +9,19 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostmanager.alerts.findings import observe
 from hostmanager.alerts.message import AlertMessage
+from hostmanager.alerts.model import SiteObservation
 from hostmanager.alerts.rules_file import RULES_FILE, RulesFile, read_rules
 from hostmanager.alerts.sender import SendResult, check_urls, send_by_child
 from hostmanager.alerts.service import AlarmService
-from hostmanager.alerts.site_watch import SiteWatch
 from hostmanager.alerts.state_file import StateDirectoryError, state_directory
 from hostmanager.client.errors import ClientError
-from hostmanager.client.watch.site_sessions import keep_connections_alive
+from hostmanager.client.watch.site_sessions import (
+    ROUTER_PROBE,
+    SiteSessions,
+    keep_connections_alive,
+)
 from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.util.lockfile import acquire_lock
@@ -25,8 +30,11 @@ from hostmanager.util.text import pluralize
 
 log = logging.getLogger(__name__)
 
+POLL_INTERVAL = 5.0
+"""Seconds between two requests to a manager."""
+
 STEP_INTERVAL = 2.0
-"""Seconds between two decisions; managers are asked every 5 s."""
+"""Seconds between two decisions."""
 
 MAX_FAILED_STEPS = 10
 """After so many unexpected failures in a row the service ends: systemd starts it again, and its
@@ -73,7 +81,7 @@ def send_test(file: RulesFile) -> dict[str, SendResult]:
 class PreparedService:
     """A service that may run: it holds the lock of its state directory."""
 
-    watch: SiteWatch
+    sessions: SiteSessions
     service: AlarmService
     lock: int
 
@@ -86,9 +94,10 @@ def prepare(args: argparse.Namespace) -> PreparedService:
     """
     file = load_rules(args)
     keep_connections_alive()
-    watch = SiteWatch(args, args.alerts_id)
+    sessions = SiteSessions(args, args.alerts_id, POLL_INTERVAL)
+    sessions.start()
     try:
-        directory = state_directory(args.state_dir, args.alerts_id, watch.site.path, os.environ)
+        directory = state_directory(args.state_dir, args.alerts_id, sessions.site.path, os.environ)
         lock = acquire_lock(str(directory / "alerts.lock"), str(os.getpid()))
     except (StateDirectoryError, OSError) as error:
         raise ClientError(str(error)) from None
@@ -98,15 +107,26 @@ def prepare(args: argparse.Namespace) -> PreparedService:
             "`hostmanager alerts --status` shows it."
         )
     log.info("rules of %s, state in %s", file.path, directory)
-    return PreparedService(watch, AlarmService(file.rules, directory, send_by_child), lock)
+    return PreparedService(sessions, AlarmService(file.rules, directory, send_by_child), lock)
+
+
+def observe_site(sessions: SiteSessions) -> SiteObservation:
+    """What is known of the site now, by its present site config."""
+    sessions.follow_site_config()
+    site, poller = sessions.site, sessions.poller
+    if poller.latest(ROUTER_PROBE) is None:
+        everything = frozenset(site.hosts)
+        return SiteObservation((), everything, everything | {ROUTER_PROBE})
+    latest = {host: poller.latest(host) for host in site.hosts}
+    return observe(site, latest, sessions.router_error)
 
 
 def run_once(prepared: PreparedService) -> None:
     """Look until what is wrong now has lasted long enough to be told, or is over; send; end."""
     deadline = time.monotonic() + ONCE_TIMEOUT
-    prepared.watch.wait_for_answers()
+    prepared.sessions.poller.wait_for_all()
     while True:
-        prepared.service.step(prepared.watch.look())
+        prepared.service.step(observe_site(prepared.sessions))
         if prepared.service.is_settled or time.monotonic() > deadline:
             return
         time.sleep(STEP_INTERVAL)
@@ -123,7 +143,7 @@ def run_service(
         target=_look_forever, args=(prepared, notify, os._exit), name="looking", daemon=True
     )
     looking.start()
-    run_agent(prepared.watch.site, args.alerts_id, prepared.service)
+    run_agent(prepared.sessions.site, args.alerts_id, prepared.service)
     notify.send("STOPPING=1")
 
 
@@ -131,10 +151,10 @@ def _look_forever(
     prepared: PreparedService, notify: NotifySocket, exit_process: Callable[[int], object]
 ) -> None:
     failures, is_ready, status = 0, False, ""
-    prepared.watch.wait_for_answers()
+    prepared.sessions.poller.wait_for_all()
     while True:
         try:
-            prepared.service.step(prepared.watch.look())
+            prepared.service.step(observe_site(prepared.sessions))
             failures = 0
         except Exception:
             failures += 1

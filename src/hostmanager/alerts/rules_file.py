@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hostmanager.alerts.model import FINDING_KINDS, AlertSeverity
@@ -180,17 +180,7 @@ def _read_rule(
             "escalate-after": reader.seconds,
         },
     )
-    severity = values.get("severity", default.severity)
-    every = () if severity is AlertSeverity.IGNORE else DEFAULT_FINDINGS
-    return Rule(
-        findings=values.get("findings", every),
-        agents=values.get("agents", ()),
-        hosts=values.get("hosts", ()),
-        classes=values.get("classes", ()),
-        severity=severity,
-        wait=values.get("for", default.wait),
-        over_after=values.get("over-after", default.over_after),
-        notify=values.get("notify", default.notify),
-        repeat=values.get("repeat", default.repeat),
-        escalate_after=values.get("escalate-after", default.escalate_after),
-    )
+    if values.get("severity") is AlertSeverity.IGNORE:  # then of all findings, unless it says
+        values = {"findings": (), **values}
+    written = {key.replace("-", "_"): value for key, value in values.items() if key != "for"}
+    return replace(default, wait=values.get("for", default.wait), **written)

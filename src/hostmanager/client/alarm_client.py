@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
-from hostmanager.client.managers.manager_client import (
-    OperationResult,
-    make_agent_client,
-    run_with_limit,
-)
+from hostmanager.client.managers.credentials import make_agent_client
+from hostmanager.client.managers.manager_client import OperationResult
+from hostmanager.client.managers.parallel import ask, run_with_limit
 from hostmanager.client.site_model import Site
 
 ALERTS_CLASS = "HostManagerAlerts"
@@ -73,9 +71,8 @@ class AlarmClient:
         return {"requested_by": origin.requested_by, "reason": origin.reason}
 
     def _run(self, operation: str, **params: Any) -> OperationResult:
-        client, limit = self._client, self._limit
         try:
-            return run_with_limit(limit, lambda: client.run(operation, limit, **params))
+            return ask(self._client, operation, self._limit, **params)
         except ManagerError as error:
             text = error.text_with_hint
             if error.kind is FailureKind.NOT_REGISTERED:

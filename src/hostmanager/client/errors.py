@@ -1,6 +1,10 @@
 """Errors of the client layer. Their texts are for people, and name a remedy where there is one."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 class ClientError(Exception):
@@ -51,6 +55,14 @@ class ManagerError(Exception):
     def needs_password(self) -> bool:
         """Whether another password would help: OCS, and our managers, name the level then."""
         return self.kind is FailureKind.REFUSED and "credential level" in str(self)
+
+
+def split_results(
+    results: Mapping[str, _T | ManagerError],
+) -> tuple[dict[str, _T], dict[str, ManagerError]]:
+    """Divide the results of managers into answers and errors, both by host."""
+    errors = {host: r for host, r in results.items() if isinstance(r, ManagerError)}
+    return {h: r for h, r in results.items() if not isinstance(r, ManagerError)}, errors
 
 
 def router_error(results: list[object]) -> ManagerError | None:

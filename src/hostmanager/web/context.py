@@ -6,7 +6,8 @@ from typing import Any
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError
-from hostmanager.client.managers.manager_client import ManagerClient, make_clients
+from hostmanager.client.managers.credentials import make_clients
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.client.watch.live_site import LiveSite

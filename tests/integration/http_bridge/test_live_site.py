@@ -90,9 +90,10 @@ async def test_a_manager_that_hangs_or_is_gone_costs_its_host_only(managers, sit
 async def test_without_a_router_the_last_known_is_shown(managers, site_file):
     async with following(site_file) as live:
         await until(live, lambda: states(live) == {"a": "up", "b": "up"})
-        managers._server.server_close()
-        for host in ("", "daq1", "daq2"):
-            live._sessions.ask(host)
+        managers.stop_listening()
+        live.feed_lost()
+        for host in ("daq1", "daq2"):
+            live.manager_changed(host)
         await until(live, lambda: live.router_error and all(each.error for each in live.hosts()))
         assert "no router answers at" in str(live.router_error)
         assert states(live) == {"a": "up", "b": "up"}

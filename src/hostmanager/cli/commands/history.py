@@ -21,7 +21,7 @@ from hostmanager.client.history.journal_reader import (
     read_for_folding,
     read_journals,
 )
-from hostmanager.client.managers.manager_client import make_clients
+from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.site_model import Site, read_site
 from hostmanager.client.status.selection import matches, select_hosts, suggestions
 from hostmanager.client.text import format_time, sanitize

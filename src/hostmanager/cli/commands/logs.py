@@ -17,7 +17,7 @@ from hostmanager.client.logs.log_reader import (
     limit_to_run,
     read_all,
 )
-from hostmanager.client.managers.manager_client import make_clients
+from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
 from hostmanager.client.text import format_time, sanitize, strip_timestamp

@@ -12,7 +12,7 @@ from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.change.silence_plan import plan_silence
 from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.errors import ClientError
-from hostmanager.client.managers.manager_client import make_clients
+from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.managers.multi_host import TargetManagers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import AgentStatus, silence_text

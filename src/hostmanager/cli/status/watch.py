@@ -18,7 +18,7 @@ from rich.text import Text
 from hostmanager.cli.output import Output
 from hostmanager.cli.status.result import status_exit_code, status_json
 from hostmanager.cli.status.table import headline, render_status
-from hostmanager.client.managers.manager_client import make_clients
+from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.findings import add_awaited, build_host_status
 from hostmanager.client.status.model import HostStatus, StatusSeverity

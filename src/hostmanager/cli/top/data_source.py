@@ -12,7 +12,8 @@ from hostmanager.client.change.executor import PlanExecutor
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.logs.log_filter import LogLine
 from hostmanager.client.logs.log_reader import LogSource
-from hostmanager.client.managers.manager_client import ManagerClient, make_clients
+from hostmanager.client.managers.credentials import make_clients
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import (

@@ -20,16 +20,14 @@ from hostmanager.client.change.request_result import (
     wait_started,
 )
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.managers.manager_client import (
-    ManagerClient,
-    OperationResult,
-    make_clients,
-    run_parallel,
-)
+from hostmanager.client.managers.credentials import make_clients
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.parallel import run_parallel
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import HostStatus
 from hostmanager.client.watch.poller import SessionOrError, SessionPoller
 from hostmanager.core.requests import ALL
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import end_sentence
 
 AGENT_POLL_INTERVAL = 0.4
@@ -333,7 +331,4 @@ class PlanExecutor:
 
 
 def _by_host(agents: Iterable[AgentProgress]) -> dict[str, list[AgentProgress]]:
-    groups: dict[str, list[AgentProgress]] = {}
-    for agent in agents:
-        groups.setdefault(agent.host, []).append(agent)
-    return groups
+    return group_pairs((agent.host, agent) for agent in agents)

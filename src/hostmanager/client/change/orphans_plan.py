@@ -6,7 +6,7 @@ from typing import Any
 
 from hostmanager.client.change.plan_text import REFUSED, PlanLine
 from hostmanager.client.change.stops import Stops
-from hostmanager.client.errors import ManagerError
+from hostmanager.client.errors import ManagerError, split_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ def site_orphans(
     order: Sequence[str], sessions: Mapping[str, Mapping[str, Any] | ManagerError]
 ) -> SiteOrphans:
     """Read the orphans out of the `manager` sessions of these hosts."""
-    answers = {host: s for host, s in sessions.items() if not isinstance(s, ManagerError)}
+    answers, errors = split_results(sessions)
     return SiteOrphans(
         {
             host: (session.get("data") or {}).get("orphans") or {}
             for host, session in answers.items()
             if session.get("status") == "running"
         },
-        {host: s for host, s in sessions.items() if isinstance(s, ManagerError)},
+        errors,
         order,
     )
 

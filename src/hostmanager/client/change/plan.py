@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from hostmanager.client.change.stops import Stops, by_host, is_running
+from hostmanager.client.change.stops import Stops, is_running
 from hostmanager.client.errors import ClientError
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.client.status.selection import is_pattern
 from hostmanager.core.model import Target
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import join_sentences
 
 STABLE_AFTER = 5.0
@@ -124,15 +125,12 @@ class Plan:
         steps = [step for step in self.steps if step.action != "start"]
         running = [step.agent for step in steps if is_running(step.agent.child)]
         verb = "restart" if self.command == "restart" else "stop"
-        return Stops(verb, by_host((agent.host, agent.instance_id) for agent in running))
+        return Stops(verb, group_pairs((agent.host, agent.instance_id) for agent in running))
 
     @property
     def unchanged_by_state(self) -> dict[str, list[AgentStatus]]:
         """The agents of `unchanged`, by what is the matter with them, for people."""
-        states: dict[str, list[AgentStatus]] = {}
-        for agent in self.unchanged:
-            states.setdefault(self._unchanged_state(agent), []).append(agent)
-        return states
+        return group_pairs((self._unchanged_state(agent), agent) for agent in self.unchanged)
 
     def _unchanged_state(self, agent: AgentStatus) -> str:
         if self.selection is Selection.OUTDATED:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hostmanager.client.change.plan import AgentChange, Plan, Selection
 from hostmanager.client.change.stops import list_hosts
 from hostmanager.client.status.model import state_text
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import join_names, pluralize
 
 VERBS = {"up": "start", "down": "stop", "restart": "restart"}
@@ -51,11 +52,8 @@ def plan_lines(plan: Plan) -> list[PlanLine]:
 
 def plan_title(plan: Plan) -> str:
     """Say in one clause what will happen: ``stop fake1 on daq1``, ``start 3 agents on daq2``."""
-    groups: dict[str, list[AgentChange]] = {}
-    for step in plan.steps:
-        groups.setdefault(step.action, []).append(step)
     clauses = []
-    for action, steps in groups.items():
+    for action, steps in group_pairs((step.action, step) for step in plan.steps).items():
         ids = [step.agent.instance_id for step in steps]
         what = ids[0] if len(ids) == 1 else pluralize(len(ids), "agent")
         hosts = list(dict.fromkeys(step.agent.host for step in steps))
@@ -64,9 +62,7 @@ def plan_title(plan: Plan) -> str:
 
 
 def _step_lines(plan: Plan) -> list[str]:
-    groups: dict[tuple[str, str], list[AgentChange]] = {}
-    for step in plan.steps:
-        groups.setdefault((step.agent.host, step.action), []).append(step)
+    groups = group_pairs(((step.agent.host, step.action), step) for step in plan.steps)
     lines = []
     for (host, action), steps in groups.items():
         if any(step.cause for step in steps):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.client.change.plan_text import PlanLine
-from hostmanager.client.errors import ManagerError
+from hostmanager.client.errors import ManagerError, split_results
 
 _SITE_CONFIG = "[SCF]"
 """Key of the site config in `config_parse_status`, among the compose files (contract, section 5)."""
@@ -51,11 +51,8 @@ class HostPull:
 
 def plan_pull(sessions: Mapping[str, Mapping[str, Any] | ManagerError]) -> list[HostPull]:
     """List what each manager would pull; hosts whose manager does not answer are left out."""
-    return [
-        _host_pull(host, session.get("data") or {})
-        for host, session in sessions.items()
-        if not isinstance(session, ManagerError)
-    ]
+    answers, _ = split_results(sessions)
+    return [_host_pull(host, session.get("data") or {}) for host, session in answers.items()]
 
 
 def _host_pull(host: str, data: Mapping[str, Any]) -> HostPull:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hostmanager.client.change.plan_text import REFUSED, PlanLine
 from hostmanager.client.change.stops import Stops
-from hostmanager.client.errors import ManagerError
+from hostmanager.client.errors import ManagerError, split_results
 from hostmanager.client.managers.multi_host import TargetManagers
 from hostmanager.client.reload_diff import ReloadChange, reload_changes, reload_stops
 from hostmanager.client.status.config_errors import manager_warning
@@ -76,9 +76,7 @@ def fetch_site_changes(targets: TargetManagers, answer_timeout: float) -> SiteCh
     Raises:
         ClientError: There is no router.
     """
-    sessions = targets.fetch_sessions(answer_timeout)
-    errors = {host: s for host, s in sessions.items() if isinstance(s, ManagerError)}
-    answers = {host: s for host, s in sessions.items() if not isinstance(s, ManagerError)}
+    answers, errors = split_results(targets.fetch_sessions(answer_timeout))
     return SiteChanges(
         {host: reload_changes(targets.site.hosts[host], s) for host, s in answers.items()},
         errors,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.change.plan_text import PlanLine
-from hostmanager.client.change.stops import by_host
 from hostmanager.client.errors import ClientError
 from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
 from hostmanager.client.status.model import AgentStatus, HostStatus, unreachable
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import join_names
 
 NOBODY_KEEPS = (
@@ -89,7 +89,7 @@ def plan_silence(
     """
     able = [agent for agent in agents if agent.child is not None]
     keeping = [agent for agent in able if "silenced" in (agent.child or {})]
-    ids = by_host((agent.host, agent.instance_id) for agent in keeping)
+    ids = group_pairs((agent.host, agent.instance_id) for agent in keeping)
     at_service, missing = _for_alarm_service(statuses, agents, args), list[str]()
     if at_service and not alarms.is_there():
         away = [status.host.name for status in unreachable(statuses)]
@@ -113,4 +113,4 @@ def _for_alarm_service(
     if args.all and not (args.pattern or args.agent_class):
         return {status.host.name: [] for status in statuses}
     away = {status.host.name for status in unreachable(statuses)}
-    return by_host((agent.host, agent.instance_id) for agent in agents if agent.host in away)
+    return group_pairs((agent.host, agent.instance_id) for agent in agents if agent.host in away)

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from hostmanager.client.alarm_client import AlarmClient
 from hostmanager.client.change.executor import PlanExecutor
@@ -27,8 +28,9 @@ from hostmanager.client.change.running import (
 from hostmanager.client.change.silence_plan import plan_silence
 from hostmanager.client.change.stops import Stops, list_hosts
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.errors import ClientError, ManagerError
-from hostmanager.client.managers.manager_client import ManagerClient, OperationResult, make_clients
+from hostmanager.client.errors import ClientError, ManagerError, split_results
+from hostmanager.client.managers.credentials import make_clients
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
 from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.managers.task_progress import MessageReader, run_and_stream
 from hostmanager.client.site_model import Site
@@ -160,13 +162,12 @@ def _prepare_silence(action: str, site: Site, args: argparse.Namespace) -> Prepa
     alarms = AlarmClient(site, args)
     plan = plan_silence(statuses, _select(statuses, args), alarms, args, end=end)
     managers = make_clients(site, args, plan.ids)
-    tasks: dict[tuple[str, str], Task] = {
-        (host, ""): _silence_task(plan.request, managers[host], args) for host in plan.ids
+    tasks = {
+        (host, ""): _task(plan.request, managers[host], args.timeout, args.duration)
+        for host in plan.ids
     }
     for host in plan.at_service:
-        tasks[host, "alarms"] = lambda _show, host=host: plan.request_of_service(  # type: ignore[misc]
-            alarms, host, args.duration
-        )
+        tasks[host, "alarms"] = _task(plan.request_of_service, alarms, host, args.duration)
     ids = [name for names in plan.ids.values() for name in names]
     hosts = list(dict.fromkeys([*plan.ids, *plan.at_service]))
     verb = "end the silence of" if end else "silence"
@@ -177,17 +178,9 @@ def _prepare_silence(action: str, site: Site, args: argparse.Namespace) -> Prepa
         f"{verb} {what} on {list_hosts(hosts)}",
         plan.lines(),
         hosts=hosts,
-        start=(lambda: TasksChange(tasks, args.timeout)) if tasks else None,
+        start=partial(TasksChange, tasks, args.timeout) if tasks else None,
         notice=plan.notice,
     )
-
-
-def _silence_task(
-    request: Callable[[ManagerClient, float, float | None], OperationResult],
-    manager: ManagerClient,
-    args: argparse.Namespace,
-) -> Task:
-    return lambda _show: request(manager, args.timeout, args.duration)
 
 
 def _prepare_reload(site: Site, args: argparse.Namespace) -> PreparedChange:
@@ -195,7 +188,7 @@ def _prepare_reload(site: Site, args: argparse.Namespace) -> PreparedChange:
     changes = fetch_site_changes(targets, args.answer_time)
     lines = changes.lines()
     tasks = {
-        host: _run_task(targets.managers[host], "update", args, reload_config=True)
+        host: _task(targets.managers[host].run, "update", args.timeout, reload_config=True)
         for host in changes.changes
     }
     return PreparedChange(
@@ -217,7 +210,7 @@ def _prepare_reload(site: Site, args: argparse.Namespace) -> PreparedChange:
 def _prepare_pull(site: Site, args: argparse.Namespace) -> PreparedChange:
     targets = select_managers(site, args)
     sessions = targets.fetch_sessions(args.answer_time)
-    errors = {host: s for host, s in sessions.items() if isinstance(s, ManagerError)}
+    _, errors = split_results(sessions)
     plans = [plan for plan in plan_pull(sessions) if plan.files or len(targets.hosts) == 1]
     hosts = [plan.host for plan in plans if plan.files]
     tasks = {host: _pull_task(targets.managers[host], args) for host in hosts}
@@ -244,7 +237,9 @@ def _prepare_orphans(site: Site, args: argparse.Namespace) -> PreparedChange:
     targets = select_managers(site, args)
     orphans = site_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
     hosts = [host for host, by_id in orphans.by_host.items() if by_id]
-    tasks = {host: _run_task(targets.managers[host], "remove_orphans", args) for host in hosts}
+    tasks = {
+        host: _task(targets.managers[host].run, "remove_orphans", args.timeout) for host in hosts
+    }
     stops = orphans.stops
     return PreparedChange(
         "orphans",
@@ -273,14 +268,14 @@ def _prepare_ack(site: Site, args: argparse.Namespace) -> PreparedChange:
         else PlanLine(f"! incident {number} is not open (any more)", REFUSED)
         for number in args.incident or []
     ]
-    tasks: dict[tuple[str, str], Task] = {
-        ("alarms", f"incident {number}"): _ack_task(alarms, number) for number in numbers
+    tasks = {
+        ("alarms", f"incident {number}"): _task(alarms.acknowledge, number) for number in numbers
     }
     title = "nothing to acknowledge"
     if numbers:
         plural = "s" if len(numbers) > 1 else ""
         title = f"acknowledge incident{plural} {join_names([*map(str, numbers)])}"
-    start = (lambda: TasksChange(tasks, args.timeout)) if tasks else None
+    start = partial(TasksChange, tasks, args.timeout) if tasks else None
     choices = [(number, text) for number, text in texts.items() if number not in numbers]
     return PreparedChange("ack", title, lines, start=start, choices=choices)
 
@@ -297,14 +292,9 @@ def _incident_text(incident: Mapping[str, object]) -> str:
     return f"incident {incident['number']}, {incident['severity']}{acknowledged}: {about}"
 
 
-def _ack_task(alarms: AlarmClient, number: int) -> Task:
-    return lambda _show: alarms.acknowledge(number)
-
-
-def _run_task(
-    manager: ManagerClient, operation: str, args: argparse.Namespace, **params: object
-) -> Task:
-    return lambda _show: manager.run(operation, args.timeout, **params)
+def _task(job: Callable[..., OperationResult], *args: object, **kwargs: object) -> Task:
+    """A task without messages."""
+    return lambda _show: job(*args, **kwargs)
 
 
 def _start_tasks(
@@ -319,7 +309,7 @@ def _start_tasks(
     refused = [ProgressRow(host, "", "failed", str(error)) for host, error in errors.items()]
     parts = {(host, ""): task for host, task in tasks.items()}
     limit = args.timeout + 2 * args.answer_time
-    return lambda: TasksChange(parts, limit, going_on=going_on, refused=refused)
+    return partial(TasksChange, parts, limit, going_on=going_on, refused=refused)
 
 
 _PREPARE: Mapping[str, Callable[[Site, argparse.Namespace], PreparedChange]] = {

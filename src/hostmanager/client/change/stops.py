@@ -1,6 +1,6 @@
 """What a command would stop: for the question before it. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,14 +82,6 @@ def is_running(child: Mapping[str, Any] | None) -> bool:
     if state == "?":
         return bool(child.get("pid") or child.get("container"))
     return bool(state != "down")
-
-
-def by_host(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group pairs of host and instance-id."""
-    groups: dict[str, list[str]] = {}
-    for host, instance_id in pairs:
-        groups.setdefault(host, []).append(instance_id)
-    return groups
 
 
 def list_hosts(hosts: Sequence[str]) -> str:

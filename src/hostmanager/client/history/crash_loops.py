@@ -8,6 +8,7 @@ between begins a new one.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import format_duration
 
 JournalEntry = dict[str, Any]
@@ -25,9 +26,7 @@ def fold_cycles(entries: Iterable[JournalEntry], now: Mapping[str, float]) -> li
         entries: Each with its host.
         now: Unix time by the clock of each manager.
     """
-    sequences: dict[tuple[str, str | None], list[JournalEntry]] = {}
-    for entry in entries:
-        sequences.setdefault((entry["host"], entry["instance_id"]), []).append(entry)
+    sequences = group_pairs(((e["host"], e["instance_id"]), e) for e in entries)
     folded: list[JournalEntry] = []
     for (host, instance_id), sequence in sequences.items():
         folded += sequence if instance_id is None else _fold(sequence, now[host])

@@ -1,20 +1,16 @@
 """Reads the journals of managers, page by page, and merges them by time."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from hostmanager.client.errors import ManagerError
+from hostmanager.client.errors import ManagerError, split_results
 from hostmanager.client.history.crash_loops import fold_cycles
 from hostmanager.client.manager_time import by_manager_clock
-from hostmanager.client.managers.manager_client import (
-    ManagerClient,
-    OperationResult,
-    run_parallel,
-    run_with_limit,
-)
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.parallel import ask_pages, run_parallel
 from hostmanager.client.status.selection import is_pattern, matches
 
 ENTRY_KINDS = (
@@ -94,10 +90,10 @@ def read_journals(
     if query.patterns and not any(is_pattern(pattern) for pattern in query.patterns):
         names = query.patterns
 
-    def job(manager: ManagerClient) -> Callable[[], list[JournalEntries]]:
-        return lambda: [read_journal(manager, query, name, answer_timeout) for name in names]
+    def read(manager: ManagerClient) -> list[JournalEntries]:
+        return [read_journal(manager, query, name, answer_timeout) for name in names]
 
-    return run_parallel({host: job(manager) for host, manager in managers.items()}, None)
+    return run_parallel({host: partial(read, each) for host, each in managers.items()}, None)
 
 
 def read_for_folding(
@@ -117,7 +113,7 @@ def read_for_folding(
 
 
 def _folded_lines(journals: Mapping[str, list[JournalEntries] | ManagerError]) -> tuple[int, bool]:
-    results = {host: r for host, r in journals.items() if not isinstance(r, ManagerError)}
+    results, _ = split_results(journals)
     entries = [
         {"host": host, **entry}
         for host, of_host in results.items()
@@ -134,8 +130,7 @@ def manager_times(
     """Unix time by the clock of each manager; by this one where it did not tell."""
     known = {
         host: result.now
-        for host, results in journals.items()
-        if not isinstance(results, ManagerError)
+        for host, results in split_results(journals)[0].items()
         for result in results
         if result.now is not None
     }
@@ -163,24 +158,21 @@ def _read_pages(
     manager: ManagerClient, query: JournalQuery, params: dict[str, Any], answer_timeout: float
 ) -> JournalEntries:
     entries: list[dict[str, Any]] = []
-    position: dict[str, Any] = {}
     # What is selected here, not by the manager, can be rare.
     is_filtered = bool(query.patterns and params["instance_id"] is None)
     is_filtered = is_filtered or not query.selecting.keys() <= params.keys()
     params["limit"] = MAX_PAGE_ENTRIES if is_filtered else min(query.limit, MAX_PAGE_ENTRIES)
-    while True:
-        request = partial(manager.run, "history", answer_timeout, **params, **position)
-        result = run_with_limit(answer_timeout, request)
+    for result in ask_pages(manager, "history", answer_timeout, **params):
         page = result.data.get("entries", [])
         entries = [entry for entry in page if query.selects(entry)] + entries
         error = str(result.data.get("trouble") or ("" if result.ok else result.text))
         older = result.data.get("older")
-        if error or older is None or not page or len(entries) >= query.limit:
-            note = _truncation_note(result, query, is_more=older is not None, count=len(entries))
-            has_older = older is not None or len(entries) > query.limit
-            now = result.data.get("now")
-            return JournalEntries(entries[-query.limit :], error, note, has_older, now)
-        position = {"before": older}
+        if error or not page or len(entries) >= query.limit:
+            break
+    note = _truncation_note(result, query, is_more=older is not None, count=len(entries))
+    has_older = older is not None or len(entries) > query.limit
+    now = result.data.get("now")
+    return JournalEntries(entries[-query.limit :], error, note, has_older, now)
 
 
 def _truncation_note(

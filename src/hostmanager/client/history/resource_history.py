@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.managers.manager_client import ManagerClient, run_with_limit
+from hostmanager.client.managers.manager_client import ManagerClient
+from hostmanager.client.managers.parallel import ask
 
 TimedValue = tuple[float, float | None]
 """Unix time by the manager's clock, and a value; None: it is not known."""
@@ -32,8 +32,7 @@ def read_resources(manager: ManagerClient, instance_id: str, limit: float) -> Re
     Raises:
         ManagerError: No answer within `limit` seconds, or one that says why there is nothing.
     """
-    request = partial(manager.run, "resources", limit, instance_id=instance_id)
-    result = run_with_limit(limit, request)
+    result = ask(manager, "resources", limit, instance_id=instance_id)
     if not result.ok:
         raise ManagerError(FailureKind.REFUSED, result.text)
     try:

@@ -11,12 +11,8 @@ from weakref import WeakKeyDictionary
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.history.journal_event import JournalEvent, decode_compact, event_of_entry
 from hostmanager.client.history.journal_reader import JournalQuery, read_journal
-from hostmanager.client.managers.manager_client import (
-    ManagerClient,
-    OperationResult,
-    run_parallel,
-    run_with_limit,
-)
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.parallel import ask, run_parallel
 
 MAX_KEPT_EVENTS = 500_000
 """Events that are kept of all hosts; 60 MB. Beyond it, hosts at which nobody looks are forgotten."""
@@ -198,8 +194,7 @@ class _Reader:
         return [event_of_entry(entry) for entry in journal.entries if entry["kind"] != "output"]
 
     def _ask(self, **query: float | None) -> OperationResult:
-        limit = self.answer_timeout
-        result = run_with_limit(limit, partial(self.manager.run, "history", limit, **query))
+        result = ask(self.manager, "history", self.answer_timeout, **query)
         trouble = result.data.get("trouble") or ("" if result.ok else result.text)
         self._note(result.data.get("now"), str(trouble))
         return result

@@ -24,6 +24,7 @@ from hostmanager.client.history.timeline_model import (
     judge_state,
 )
 from hostmanager.client.status.model import StatusSeverity
+from hostmanager.util.grouping import group_pairs
 
 START_TIME = 60.0
 """Seconds after a start of the manager in which it names all its agents in the journal."""
@@ -67,10 +68,7 @@ def make_lanes(host: str, known: HostEvents, span: TimeSpan) -> list[Lane]:
     for event in events:
         builder.add(event)
     tracks = builder.finish(known)
-    marks: dict[str, list[Mark]] = {}
-    for name, mark in builder.marks:
-        if span.start <= mark.time <= span.end:
-            marks.setdefault(name, []).append(mark)
+    marks = group_pairs(pair for pair in builder.marks if span.start <= pair[1].time <= span.end)
     lanes = []
     for name in sorted(tracks):
         bands = joined(clip(_bounded(tracks[name], begins, known, span), span))

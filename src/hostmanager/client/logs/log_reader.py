@@ -1,10 +1,9 @@
 """Reads the output of agents from their managers, and merges it by time. No printing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
-from typing import Any
+from itertools import islice
 
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.logs.log_filter import (
@@ -16,8 +15,10 @@ from hostmanager.client.logs.log_filter import (
 )
 from hostmanager.client.logs.log_runs import find_run
 from hostmanager.client.manager_time import RelativeTime, by_manager_clock
-from hostmanager.client.managers.manager_client import ManagerClient, run_parallel, run_with_limit
+from hostmanager.client.managers.manager_client import ManagerClient
+from hostmanager.client.managers.parallel import ask_pages, run_parallel, run_with_limit
 from hostmanager.client.status.model import AgentStatus
+from hostmanager.util.grouping import group_pairs
 
 MAX_LINES_PER_REQUEST = 10_000
 """Lines of an agent that a manager gives at a time, and that are shown by default."""
@@ -136,30 +137,17 @@ class LogSource:
 
     def _pages(self, lines: int, since: float | None, limit: float) -> Iterator[list[LogLine]]:
         """Pages of lines, the newest page first."""
-        position: dict[str, Any] = {}
-        for number in count(1):
-            page = self._page(min(lines, MAX_LINES_PER_REQUEST), since, limit, position)
-            older = page.get("older")
+        host, name = self.agent.host, self.agent.instance_id
+        params = {"lines": min(lines, MAX_LINES_PER_REQUEST), "since": since}
+        pages = ask_pages(self.manager, "output", limit, instance_id=name, **params)
+        for result in islice(pages, self.max_pages):
+            page = result.data
+            if "lines" not in page:
+                raise ManagerError(FailureKind.REFUSED, result.text or "it has no output of it")
             self.truncated = bool(page.get("cut"))
-            host, name = self.agent.host, self.agent.instance_id
             yield [LogLine(when, host, name, str(text)) for when, text in page["lines"]]
-            if older is None or not page["lines"] or number == self.max_pages:
+            if not page["lines"]:
                 return
-            position = {"before": older}
-
-    def _page(
-        self, lines: int, since: float | None, limit: float, position: dict[str, Any]
-    ) -> Mapping[str, Any]:
-        params = {
-            "instance_id": self.agent.instance_id,
-            "lines": lines,
-            "since": since,
-            **position,
-        }
-        result = run_with_limit(limit, partial(self.manager.run, "output", limit, **params))
-        if "lines" not in result.data:
-            raise ManagerError(FailureKind.REFUSED, result.text or "it has no output of it")
-        return result.data
 
     def _without_known(self, lines: Sequence[LogLine]) -> list[LogLine]:
         """Leave out what was returned before: the lines of the latest moment come again."""
@@ -200,7 +188,7 @@ def _count_repeated(known: list[str], lines: list[str]) -> int:
 def read_all(sources: Iterable[LogSource], lines: int, limit: float) -> list[LogLine]:
     """Read the lines of all: hosts at the same time, the agents of a host one after the other."""
     by_host = _by_host(sources)
-    jobs = {host: _host_job(group, lines, limit) for host, group in by_host.items()}
+    jobs = {host: partial(_read_host, group, lines, limit) for host, group in by_host.items()}
     merged: list[LogLine] = []
     for host, result in run_parallel(jobs, None).items():  # each page has a limit
         if isinstance(result, ManagerError):
@@ -213,53 +201,43 @@ def read_all(sources: Iterable[LogSource], lines: int, limit: float) -> list[Log
 
 def limit_to_run(sources: Iterable[LogSource], back: int, limit: float) -> None:
     """Limit each source to one run of its agent, see `find_run`; notes there what cannot be."""
-    jobs = {host: _run_job(group, back, limit) for host, group in _by_host(sources).items()}
+    jobs = {
+        host: partial(_find_runs, group, back, limit) for host, group in _by_host(sources).items()
+    }
     run_parallel(jobs, None)
 
 
 def _by_host(sources: Iterable[LogSource]) -> dict[str, list[LogSource]]:
-    groups: dict[str, list[LogSource]] = {}
+    return group_pairs((source.agent.host, source) for source in sources)
+
+
+def _find_runs(sources: Iterable[LogSource], back: int, limit: float) -> None:
     for source in sources:
-        groups.setdefault(source.agent.host, []).append(source)
-    return groups
+        try:
+            source.use_manager_clock(limit)
+            begin, end = find_run(source.manager, source.agent.instance_id, back, limit)
+        except ManagerError as error:
+            source.note_error(error)
+            source.is_readable = False
+            continue
+        ends = [at for at in (end, source.until) if at is not None]
+        source.since = begin if source.since is None else max(begin, source.since)
+        source.until = min(ends, default=None)
 
 
-def _run_job(sources: Sequence[LogSource], back: int, limit: float) -> Callable[[], None]:
-    def job() -> None:
-        for source in sources:
-            try:
-                source.use_manager_clock(limit)
-                name = source.agent.instance_id
-                begin, end = find_run(source.manager, name, back, limit)
-            except ManagerError as error:
-                source.note_error(error)
-                source.is_readable = False
-                continue
-            ends = [at for at in (end, source.until) if at is not None]
-            source.since = begin if source.since is None else max(begin, source.since)
-            source.until = min(ends, default=None)
-
-    return job
-
-
-def _host_job(
-    sources: Sequence[LogSource], lines: int, limit: float
-) -> Callable[[], list[LogLine]]:
-    def job() -> list[LogLine]:
-        merged: list[LogLine] = []
-        for source in sources:
-            if not source.is_readable:
-                continue
-            try:
-                merged += source.read(lines, limit)
-                source.note_error(None)
-            except ManagerError as error:
-                source.note_error(error)
-                if error.unreachable:
-                    raise
-        return merged
-
-    return job
+def _read_host(sources: Iterable[LogSource], lines: int, limit: float) -> list[LogLine]:
+    merged: list[LogLine] = []
+    for source in sources:
+        if not source.is_readable:
+            continue
+        try:
+            merged += source.read(lines, limit)
+            source.note_error(None)
+        except ManagerError as error:
+            source.note_error(error)
+            if error.unreachable:
+                raise
+    return merged
 
 
 def sort_by_time(lines: Sequence[LogLine]) -> list[LogLine]:

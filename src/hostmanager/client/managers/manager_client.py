@@ -1,33 +1,21 @@
-"""The client of one manager: calls over the router's HTTP bridge, with time limits and errors for people.
+"""The client of one manager: its operations, over the router's HTTP bridge, and errors for people."""
 
-A call waits for ever for an answer, so each host is asked in a thread of its own, which
-nobody has to wait for: a silent host costs its time limit once.
-"""
-
-import argparse
-import getpass
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import ocs
 
-from hostmanager.client.errors import ClientError, FailureKind, ManagerError
+from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.managers import http_bridge
 from hostmanager.client.managers.request_origin import (
     CHANGING_OPERATIONS,
-    command_origin,
     origin_params,
     taken_parameters,
 )
 from hostmanager.client.site_model import Site
 from hostmanager.core.request_origin import RequestOrigin
-from hostmanager.siteconfig.entry import MANAGER_CLASS
-
-_T = TypeVar("_T")
 
 NOBODY = RequestOrigin()
 
@@ -248,123 +236,3 @@ class ManagerClient:
                 f"cut off; on that host: `systemctl status 'hostmanager-*'`",
             )
         return ManagerError(FailureKind.REFUSED, f"the router refuses it: {name}: {message}")
-
-
-def make_clients(
-    site: Site, args: argparse.Namespace, hosts: Iterable[str]
-) -> dict[str, ManagerClient]:
-    """Make a client for the manager of each of these hosts that has one.
-
-    Args:
-        site: The site.
-        args: The options. A face with users of its own (`web`) adds `requested_by`, and `password`:
-            used as it is, where `privs` may be a level whose password this user's file has.
-        hosts: The hosts.
-
-    Raises:
-        ClientError: There is no password for the requested privileges.
-    """
-    ids = site.managers
-    privs = _privileges(args)
-    origin = command_origin(args)
-    return {
-        host: ManagerClient(site, host, ids[host], _password(privs, ids[host]), origin)
-        for host in hosts
-        if host in ids
-    }
-
-
-def make_agent_client(
-    site: Site, args: argparse.Namespace, instance_id: str, agent_class: str
-) -> ManagerClient:
-    """Make a client for an agent that belongs to no host, such as the alarm service.
-
-    Raises:
-        ClientError: There is no password for the requested privileges.
-    """
-    password = _password(_privileges(args), instance_id, agent_class)
-    return ManagerClient(site, "", instance_id, password, command_origin(args))
-
-
-def _privileges(args: argparse.Namespace) -> str | int | None:
-    """Read `--privs` as `OCSClient` does: a level as a number, a password as text."""
-    if hasattr(args, "password"):
-        return str(args.password) if args.password else None
-    text = args.privs
-    if text == "-":
-        return getpass.getpass("Password for the managers: ")
-    return int(text) if text in {"1", "2", "3"} else text
-
-
-def _password(
-    privs: str | int | None, instance_id: str, agent_class: str = MANAGER_CLASS
-) -> str | None:
-    if privs is None or isinstance(privs, str):
-        return privs
-    from ocs.access import client_get_password  # noqa: PLC0415 - imports pydantic
-
-    try:
-        password = client_get_password(privs, agent_class, instance_id)
-    except Exception as error:
-        raise ClientError(f"--privs {privs}: OCS's password file cannot be used: {error}") from None
-    if not password and privs > 1:
-        raise ClientError(
-            f"--privs {privs}: OCS's password file has no password of that level for {instance_id}."
-        )
-    return str(password)
-
-
-def run_parallel(
-    jobs: Mapping[str, Callable[[], _T]], limit: float | None
-) -> dict[str, _T | ManagerError]:
-    """Run one job per host, all at the same time.
-
-    Args:
-        jobs: By host; each may raise `ManagerError`.
-        limit: Seconds for all; None: each ends by itself.
-
-    Returns:
-        The result, or why there is none, by host.
-    """
-    finished: queue.SimpleQueue[tuple[str, _T | BaseException]] = queue.SimpleQueue()
-
-    def work(host: str, job: Callable[[], _T]) -> None:
-        try:
-            finished.put((host, job()))
-        except BaseException as error:
-            finished.put((host, error))
-
-    for host, job in jobs.items():
-        threading.Thread(target=work, args=(host, job), daemon=True).start()
-    results: dict[str, _T | ManagerError] = {}
-    deadline = None if limit is None else time.monotonic() + limit
-    while len(results) < len(jobs):
-        try:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            host, result = finished.get(timeout=left)
-        except queue.Empty:
-            break
-        if isinstance(result, BaseException) and not isinstance(result, ManagerError):
-            raise result
-        results[host] = result
-    timeout = ManagerError(FailureKind.TIMEOUT, f"no answer within {limit or 0:g} s")
-    return {host: results.get(host, timeout) for host in jobs}
-
-
-def run_with_limit(limit: float, job: Callable[[], _T]) -> _T:
-    """Run a job within a time limit.
-
-    Raises:
-        ManagerError: From the job, or because it took longer.
-    """
-    result = run_parallel({"": job}, limit)[""]
-    if isinstance(result, ManagerError):
-        raise result
-    return result
-
-
-def fetch_sessions(
-    clients: Mapping[str, ManagerClient], answer_timeout: float
-) -> dict[str, dict[str, Any] | ManagerError]:
-    """Get the `manager` session of each host, all at the same time."""
-    return run_parallel({host: c.session for host, c in clients.items()}, answer_timeout)

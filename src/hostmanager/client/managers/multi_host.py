@@ -3,16 +3,13 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from hostmanager.client.errors import ClientError, ManagerError, require_router
-from hostmanager.client.managers.manager_client import (
-    ManagerClient,
-    OperationResult,
-    fetch_sessions,
-    make_clients,
-    run_parallel,
-)
+from hostmanager.client.errors import ClientError, ManagerError, require_router, split_results
+from hostmanager.client.managers.credentials import make_clients
+from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.parallel import fetch_sessions, run_parallel
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.selection import select_hosts
 from hostmanager.util.text import join_names
@@ -82,18 +79,7 @@ def run_on_all(
     Raises:
         ClientError: There is no router.
     """
-    sessions = targets.fetch_sessions(answer_timeout)
-    jobs = {
-        host: _bind(job, targets.managers[host])
-        for host, session in sessions.items()
-        if not isinstance(session, ManagerError)
-    }
-    errors = {host: s for host, s in sessions.items() if isinstance(s, ManagerError)}
+    answers, errors = split_results(targets.fetch_sessions(answer_timeout))
+    jobs = {host: partial(job, targets.managers[host]) for host in answers}
     results = {**errors, **run_parallel(jobs, limit)}
     return {host: results[host] for host in targets.hosts}
-
-
-def _bind(
-    job: Callable[[ManagerClient], OperationResult], manager: ManagerClient
-) -> Callable[[], OperationResult]:
-    return lambda: job(manager)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -20,6 +21,7 @@ from hostmanager.client.status.model import (
 )
 from hostmanager.core.model import Kind
 from hostmanager.siteconfig.settings import settings_from_data
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import join_names, pluralize
 
 UNSTABLE = 0.5
@@ -87,12 +89,12 @@ Changes = Mapping[str, ReloadChange]
 
 def add_awaited(hosts: Sequence[HostStatus]) -> list[HostStatus]:
     """Say of each agent who waits for it to be ready, also from other hosts."""
-    waiting: dict[str, list[tuple[str, str]]] = {}
-    for host in hosts:
-        for agent in host.agents:
-            others = agent.get("waiting_for")
-            for other in others if isinstance(others, list | tuple) else ():
-                waiting.setdefault(str(other), []).append((host.host.name, agent.instance_id))
+    waiting = group_pairs(
+        (str(other), (agent.host, agent.instance_id))
+        for agent in chain.from_iterable(host.agents for host in hosts)
+        if isinstance(others := agent.get("waiting_for"), list | tuple)
+        for other in others
+    )
     return [
         replace(host, agents=tuple(_awaited(agent, waiting) for agent in host.agents))
         for host in hosts
@@ -117,9 +119,7 @@ def _changes(host: SiteHost, session: Mapping[str, Any]) -> Changes:
 def _differences(host: SiteHost, changes: Changes) -> str:
     """How the site config differs from what its manager has read, in one line."""
     words = {"add": "new", "stop": "gone"}
-    names: dict[str, list[str]] = {}
-    for name, change in changes.items():
-        names.setdefault(words.get(change.what, "changed"), []).append(name)
+    names = group_pairs((words.get(c.what, "changed"), name) for name, c in changes.items())
     what = "; ".join(f"{word}: {join_names(ids, 3)}" for word, ids in names.items())
     return (
         f"the site config as read here differs from what its manager has read ({what}); "

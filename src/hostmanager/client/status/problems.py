@@ -11,6 +11,7 @@ from hostmanager.client.status.model import (
     next_attempt,
 )
 from hostmanager.client.text import strip_timestamp
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import format_duration, join_sentences
 
 
@@ -35,10 +36,12 @@ class Problem:
 
 def find_problems(hosts: Sequence[HostStatus], now: float) -> Iterator[Problem]:
     """Yield what is wrong with hosts, then with agents: the worst first, what is alike together."""
-    of_hosts: dict[tuple[StatusSeverity, str], list[str]] = {}
-    for host in worst_first(hosts):
-        for reason in host.reasons if host.severity >= StatusSeverity.WARNING else ():
-            of_hosts.setdefault((host.severity, reason), []).append(host.host.name)
+    of_hosts = group_pairs(
+        ((host.severity, reason), host.host.name)
+        for host in worst_first(hosts)
+        if host.severity >= StatusSeverity.WARNING
+        for reason in host.reasons
+    )
     for (severity, reason), names in of_hosts.items():
         yield Problem(severity, tuple(names), (), reason)
     for alike in _alike((agent for host in hosts for agent in host.agents), now):
@@ -48,10 +51,11 @@ def find_problems(hosts: Sequence[HostStatus], now: float) -> Iterator[Problem]:
 
 def find_notes(agents: Iterable[AgentStatus]) -> Iterator[Problem]:
     """Yield notes about agents that are at their target, those of the same words together."""
-    notes: dict[str, list[AgentStatus]] = {}
-    for agent in agents:
-        if agent.severity is StatusSeverity.INFO and agent.is_managed:
-            notes.setdefault(join_sentences(agent.reasons), []).append(agent)
+    notes = group_pairs(
+        (join_sentences(agent.reasons), agent)
+        for agent in agents
+        if agent.severity is StatusSeverity.INFO and agent.is_managed
+    )
     for text, alike in notes.items():
         names = dict.fromkeys(agent.host for agent in alike)
         yield Problem(StatusSeverity.INFO, tuple(names), tuple(alike), text)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from hostmanager.client.errors import ClientError, require_router
-from hostmanager.client.managers.manager_client import fetch_sessions, make_clients
+from hostmanager.client.managers.credentials import make_clients
+from hostmanager.client.managers.parallel import fetch_sessions
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.findings import add_awaited, build_host_status
 from hostmanager.client.status.model import AgentStatus, HostStatus

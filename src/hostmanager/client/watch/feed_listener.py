@@ -17,7 +17,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from autobahn.wamp.types import ComponentConfig, SubscribeOptions
 from autobahn.websocket.util import parse_url
 
 from hostmanager.client.site_model import Site
+from hostmanager.client.watch.heartbeats import SILENT_AFTER, HeardAgents, ManagerHeartbeats
 from hostmanager.util.tls import tls_failure
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,6 @@ HEARTBEAT_WINDOW = 3.0
 
 HEARTBEAT_PAUSE = 57.0
 """Seconds between two windows. All heartbeats of 1,000 agents cost the router a quarter of a core."""
-
-SILENT_AFTER = 3.0
-"""Seconds without a heartbeat after which a manager is asked whether it is there."""
-
-MAX_HEARD = 100_000
-"""Agents that are remembered."""
 
 MAX_HEARD_BYTES = 16 * 1024 * 1024
 
@@ -82,19 +77,6 @@ class FeedEvents(Protocol):
         """Gets the class of each agent that beats, by instance-id."""
 
 
-@dataclass(slots=True)
-class _ManagerPulse:
-    """When a manager was heard last.
-
-    Attributes:
-        heard_at: Monotonic time; None: never.
-        is_silent: Whether that is too long ago.
-    """
-
-    heard_at: float | None = None
-    is_silent: bool = False
-
-
 class FeedListener:
     """A session at the router that is made again and again.
 
@@ -109,7 +91,6 @@ class FeedListener:
         self._root = str(hub["address_root"])
         self._managers = site.managers
         self._events = events
-        self._pulses = {host: _ManagerPulse() for host in self._managers}
         self._problem = ""
 
     async def run(self) -> None:
@@ -122,13 +103,13 @@ class FeedListener:
                 has_listened = await self._listen_once()
             except Exception as error:  # the network has many ways to fail; each is retried
                 has_listened = False
-                self._report(error)
+                self.report(error)
             self._events.feed_lost()
             failures = 0 if has_listened else min(failures + 1, 10)
             longest = min(MAX_RETRY_INTERVAL, MIN_RETRY_INTERVAL * 2.0**failures)
             await asyncio.sleep(longest * random.uniform(0.5, 1.0))
 
-    def _report(self, error: Exception) -> None:
+    def report(self, error: Exception) -> None:
         """Say once why nothing can be heard, unless there is just no router."""
         log.debug("router %s: %s", self._url, error)
         failure = tls_failure(error)
@@ -158,10 +139,10 @@ class FeedListener:
             if not joined.done():
                 return False
             joined.result()
-            await self._follow_managers(session)
+            heartbeats = await self._follow_managers(session)
             self._events.feed_joined()
             self._problem = ""
-            await self._stay(session, protocol)
+            await self._stay(session, protocol, heartbeats)
         finally:
             joined.cancel()
             with suppress(Exception):
@@ -186,20 +167,29 @@ class FeedListener:
             )
         return protocol
 
-    async def _follow_managers(self, session: Any) -> None:
-        self._pulses = {host: _ManagerPulse() for host in self._managers}
+    async def _follow_managers(self, session: Any) -> ManagerHeartbeats:
+        heartbeats = ManagerHeartbeats(self._managers, time.monotonic())
+
+        def changed(host: str, *_: Any, **__: Any) -> None:
+            self._events.manager_changed(host)
+
+        def heard(host: str, *_: Any, **__: Any) -> None:
+            if heartbeats.hear(host, time.monotonic()):
+                self._events.manager_changed(host)
+
         subscribing = []
         for host, manager in self._managers.items():
             address = f"{self._root}.{manager}.feeds"
             subscribing += [
-                session.subscribe(self._on_feed(host), f"{address}.agents"),
-                session.subscribe(self._on_pulse(host), f"{address}.heartbeat"),
+                session.subscribe(partial(changed, host), f"{address}.agents"),
+                session.subscribe(partial(heard, host), f"{address}.heartbeat"),
             ]
         await asyncio.gather(*subscribing)
+        return heartbeats
 
-    async def _stay(self, session: Any, protocol: Any) -> None:
+    async def _stay(self, session: Any, protocol: Any, heartbeats: ManagerHeartbeats) -> None:
         windows = asyncio.create_task(self._listen_to_all(session))
-        pulses = asyncio.create_task(self._watch_pulses())
+        pulses = asyncio.create_task(self._watch_heartbeats(heartbeats))
         try:
             await asyncio.shield(protocol.is_closed)
         finally:
@@ -207,59 +197,31 @@ class FeedListener:
                 task.cancel()
             await asyncio.gather(windows, pulses, return_exceptions=True)
 
-    # --- managers ---------------------------------------------------------------------------------
-
-    def _on_feed(self, host: str) -> Any:
-        return lambda *_, **__: self._events.manager_changed(host)
-
-    def _on_pulse(self, host: str) -> Any:
-        pulse = self._pulses[host]
-
-        def heard(*_: Any, **__: Any) -> None:
-            is_new = pulse.is_silent
-            pulse.heard_at, pulse.is_silent = time.monotonic(), False
-            if is_new:
-                self._events.manager_changed(host)
-
-        return heard
-
-    async def _watch_pulses(self) -> None:
-        started = time.monotonic()
+    async def _watch_heartbeats(self, heartbeats: ManagerHeartbeats) -> None:
         while True:
             await asyncio.sleep(SILENT_AFTER / 3)
-            late = time.monotonic() - SILENT_AFTER
-            for host, pulse in self._pulses.items():
-                if not pulse.is_silent and (pulse.heard_at or started) < late:
-                    pulse.is_silent = True
-                    self._events.manager_changed(host)
-
-    # --- all agents -------------------------------------------------------------------------------
+            for host in heartbeats.fallen_silent(time.monotonic()):
+                self._events.manager_changed(host)
 
     async def _listen_to_all(self, session: Any) -> None:
         """Hear who beats, for some seconds each minute."""
         options = SubscribeOptions(match="wildcard", details_arg="details")
         topic = f"{self._root}..feeds.heartbeat"
         while True:
-            heard: dict[str, str] = {}
+            agents = HeardAgents(self._root)
+
+            def heard(*message: Any, details: Any, agents: HeardAgents = agents, **_: Any) -> None:
+                agents.hear(str(details.topic), message)
+
             try:
-                subscription = await session.subscribe(self._on_heartbeat(heard), topic, options)
+                subscription = await session.subscribe(heard, topic, options)
                 await asyncio.sleep(HEARTBEAT_WINDOW)
                 await subscription.unsubscribe()
             except Exception as error:  # the router refuses it, or is gone
                 log.debug("heartbeats of all agents: %s", error)
             else:
-                self._events.agents_heard(heard)
+                self._events.agents_heard(agents.classes)
             await asyncio.sleep(HEARTBEAT_PAUSE)
-
-    def _on_heartbeat(self, heard: dict[str, str]) -> Any:
-        def note(*args: Any, details: Any, **_: Any) -> None:
-            """Take a heartbeat; anybody may publish anything."""
-            topic = str(details.topic)
-            instance_id = topic.removeprefix(f"{self._root}.").removesuffix(".feeds.heartbeat")
-            if len(heard) < MAX_HEARD:
-                heard[instance_id] = _agent_class(args)
-
-        return note
 
 
 def _accept(joined: "asyncio.Future[bool]") -> None:
@@ -282,14 +244,6 @@ def _is_lost(error: Exception) -> bool:
     """Whether the connection was lost while the router was asked for something."""
     lost = (ApplicationError.CLOSE_REALM, "wamp.close.transport_lost")
     return isinstance(error, TransportLost) or getattr(error, "error", "") in lost
-
-
-def _agent_class(message: tuple[Any, ...]) -> str:
-    """The class that a heartbeat names; empty if it names none."""
-    data = message[0] if message else None
-    if isinstance(data, list | tuple) and len(data) == 2 and isinstance(data[1], dict):
-        return str(data[1].get("agent_class", ""))
-    return ""
 
 
 def _tls_context() -> ssl.SSLContext:

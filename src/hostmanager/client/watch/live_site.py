@@ -125,7 +125,7 @@ class LiveSite:
     async def refresh(self, host: str) -> None:
         """Ask the manager of a host now; return when its answer is shown, or is late."""
         asked_at = time.monotonic()
-        self._sessions.ask(host)
+        self._sessions.poller.ask(host)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._answer_time):
                 while self._board.asked_at(host) < asked_at:
@@ -152,11 +152,13 @@ class LiveSite:
         answered, self._answered = self._answered, set()
         now = time.monotonic()
         # The time first: an answer that comes in between is newer than is said, never older.
-        asked = {host: self._sessions.asked_at(host) for host in answered - {ROUTER_PROBE}}
+        asked = {
+            host: self._sessions.poller.requested_at(host) for host in answered - {ROUTER_PROBE}
+        }
         answers = {
             host: (answer, asked_at)
             for host, asked_at in asked.items()
-            if (answer := self._sessions.latest(host)) is not None
+            if (answer := self._sessions.poller.latest(host)) is not None
         }
         self._judged_at |= dict.fromkeys(answers, now)
         self._board.update(answers, now)
@@ -187,7 +189,7 @@ class LiveSite:
 
     def _ask_all(self) -> None:
         for host in (ROUTER_PROBE, *self.site.managers):
-            self._sessions.ask(host)
+            self._sessions.poller.ask(host)
 
     def _listen(self) -> None:
         """Listen to the feeds of the managers that the site config names now."""
@@ -201,11 +203,11 @@ class LiveSite:
 
     def feed_lost(self) -> None:
         """The connection to the router is gone; perhaps the router is."""
-        self._sessions.ask(ROUTER_PROBE)
+        self._sessions.poller.ask(ROUTER_PROBE)
 
     def manager_changed(self, host: str) -> None:
         """A manager has something new, comes or goes."""
-        self._sessions.ask(host)
+        self._sessions.poller.ask(host)
 
     def agents_heard(self, agents: Mapping[str, str]) -> None:
         """All agents that beat, by id."""
@@ -228,6 +230,6 @@ class LiveSite:
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             late = time.monotonic() - SILENCE_INTERVAL
-            for host in self._sessions.overdue():
+            for host in self._sessions.poller.overdue():
                 if self._judged_at.get(host, 0.0) < late:
                     self._note_answer(host)

@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable
 
 from hostmanager.client.errors import ClientError, FailureKind, ManagerError
+from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.managers.http_bridge import KEEPALIVE
-from hostmanager.client.managers.manager_client import ManagerClient, make_clients
+from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.site_model import Site, read_site
-from hostmanager.client.watch.poller import SessionOrError, SessionPoller
+from hostmanager.client.watch.poller import SessionPoller
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ class SiteSessions:
 
     Attributes:
         site: The site config as it was read last.
+        poller: Asks the managers, and the router as `ROUTER_PROBE`; another one once the site
+            config has changed.
 
     Raises:
         ClientError: There is no site config that can be used.
@@ -61,7 +64,7 @@ class SiteSessions:
         if self.site.notice:
             log.warning("%s", self.site.notice)
         self._signature = _signature(self.site.path)
-        self._poller = SessionPoller({}, interval, args.answer_time)
+        self.poller = SessionPoller({}, interval, args.answer_time)
         self._is_stopped = False
 
     def start(self) -> None:
@@ -70,7 +73,7 @@ class SiteSessions:
         Raises:
             ClientError: There is no password for the requested privileges.
         """
-        self._poller = self._poll(self.site)
+        self.poller = self._poll(self.site)
 
     def _poll(self, site: Site) -> SessionPoller:
         clients = make_clients(site, self._args, site.hosts)
@@ -79,14 +82,9 @@ class SiteSessions:
         return SessionPoller(managers, self._interval, self._args.answer_time, self._on_answer)
 
     @property
-    def router(self) -> SessionOrError | None:
-        """What the router answered last; None: it has had no time to."""
-        return self._poller.latest(ROUTER_PROBE)
-
-    @property
     def router_error(self) -> ManagerError | None:
         """Why the router does not answer; None: it does, or has had no time to."""
-        router = self.router
+        router = self.poller.latest(ROUTER_PROBE)
         if isinstance(router, ManagerError) and router.kind in (
             FailureKind.ROUTER,
             FailureKind.TIMEOUT,
@@ -94,30 +92,10 @@ class SiteSessions:
             return router
         return None
 
-    def latest(self, host: str) -> SessionOrError | None:
-        """The latest session of the manager of a host; None: it has had no time to answer."""
-        return self._poller.latest(host)
-
-    def asked_at(self, host: str) -> float:
-        """When the latest answer was asked for, monotonic; minus infinity before the first."""
-        return self._poller.requested_at(host)
-
-    def ask(self, host: str) -> None:
-        """Ask the manager of a host now, once."""
-        self._poller.ask(host)
-
-    def overdue(self) -> list[str]:
-        """The hosts whose managers have not answered in time, and still are to."""
-        return self._poller.overdue()
-
-    def wait_for_answers(self) -> None:
-        """Wait until each manager has answered once, or had its time."""
-        self._poller.wait_for_all()
-
     def stop(self) -> None:
         """Ask no more. Does not wait for an answer."""
         self._is_stopped = True
-        self._poller.stop()
+        self.poller.stop()
 
     def follow_site_config(self) -> bool:
         """Read the site config again when it has changed; a broken one changes nothing. Blocks.
@@ -135,8 +113,8 @@ class SiteSessions:
             log.warning("the site config is not read again: %s", error)
             return False
         poller = self._poll(site)  # if it cannot be made, the one of before goes on
-        self._poller.stop()
-        self._signature, self.site, self._poller = signature, site, poller
+        self.poller.stop()
+        self._signature, self.site, self.poller = signature, site, poller
         if self._is_stopped:  # meanwhile, by another thread
             poller.stop()
         log.info("the site config was read again")

@@ -5,22 +5,22 @@ import argparse
 import pytest
 
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.managers.manager_client import _privileges
+from hostmanager.client.managers.credentials import read_privileges
 
 
 @pytest.mark.parametrize("typed", ["1", "2", "3", "-", "secret"])
 def test_what_a_user_of_the_web_page_types_is_sent_as_it_is(typed):
     """`--privs 3` is looked up in the password file of the user who started the server."""
-    assert _privileges(argparse.Namespace(privs="3", password=typed)) == typed
+    assert read_privileges(argparse.Namespace(privs="3", password=typed)) == typed
 
 
-def test_a_user_who_typed_nothing_gets_none_of_the_servers_privileges():
-    assert _privileges(argparse.Namespace(privs="3", password=None)) is None
+def test_a_user_who_typed_nothing_gets_none_of_the_serversread_privileges():
+    assert read_privileges(argparse.Namespace(privs="3", password=None)) is None
 
 
 @pytest.mark.parametrize(("text", "privileges"), [(None, None), ("3", 3), ("secret", "secret")])
 def test_privs_is_a_level_or_a_password(text, privileges):
-    assert _privileges(argparse.Namespace(privs=text)) == privileges
+    assert read_privileges(argparse.Namespace(privs=text)) == privileges
 
 
 @pytest.mark.parametrize(
