@@ -1,1 +1,1 @@
-"""Alarms: somebody is told what is wrong at a site, and when it is over."""
+"""Alarms: people are notified of what is wrong at a site, and when it is over."""

@@ -3,10 +3,10 @@
 An alert is *pending* until its finding has lasted for the time of its rule, then it *fires*; it is
 over when the finding has been gone for the rule's `over-after`. A finding that comes and goes faster
 than that counts as one that lasts. What is silenced or unobserved is *frozen*: it neither fires nor
-ends, and is not told again.
+ends, and nobody is notified of it again.
 
 Alerts of one host that fire together are one incident: one number to acknowledge, one recovery.
-What is to be told at the same time is one message, of any number of incidents (`outbox`).
+What a receiver is to be notified of at the same time is one message, of any number of incidents (`outbox`).
 """
 
 from collections.abc import Callable, Iterable
@@ -29,17 +29,17 @@ from hostmanager.util.text import truncate
 _Group = tuple[str, AlertSeverity, tuple[str, ...]]
 """Host, severity, receivers: what one incident has in common."""
 
-Tell = Callable[[str, Notice], None]
-"""Called with the name of a receiver and what it is to be told."""
+Notify = Callable[[str, Notice], None]
+"""Called with the name of a receiver and what it is to be notified of."""
 
 JOIN_WINDOW = 10.0
-"""Seconds that a pending alert may still have to wait, two thirds of its time at most, to be told
-with one that fires now: managers are not asked at the same instant."""
+"""Seconds that a pending alert may still have to wait, two thirds of its time at most, to
+join one that fires now: managers are not asked at the same instant."""
 
 MAX_GAP = 60.0
-"""Seconds between two looks at a pending alert beyond which nobody knows whether it lasted."""
+"""Seconds between two observations of a pending alert beyond which nobody knows whether it lasted."""
 
-MAX_SILENCES_TOLD = 10
+MAX_SILENCES_LISTED = 10
 
 
 @dataclass(slots=True)
@@ -55,36 +55,38 @@ class EngineState:
 
 
 class AlertEngine:
-    """Decides who is told what.
+    """Decides who is notified of what.
 
     Args:
         rules: The rules.
         state: What is known; changed in place.
-        tell: Called for each notice.
+        notify: Called for each notice.
     """
 
-    def __init__(self, rules: Rules, state: EngineState, tell: Tell) -> None:
+    def __init__(self, rules: Rules, state: EngineState, notify: Notify) -> None:
         self._rules = rules
         self.state = state
-        self._tell = tell
+        self._notify = notify
 
-    def step(self, seen: SiteObservation, now: float) -> None:
+    def step(self, observation: SiteObservation, now: float) -> None:
         """Take what is known of the site now."""
-        self._tell_silences(seen, now)
-        findings = {finding.subject: finding for finding in seen.findings}
+        self._notify_silences(observation, now)
+        findings = {finding.subject: finding for finding in observation.findings}
         for finding in findings.values():
             rule = self._rules.rule_for(finding)
             if rule is not None:
-                self._observe(finding, rule, now, frozen=self._is_frozen(finding.subject, seen))
+                self._observe(
+                    finding, rule, now, frozen=self._is_frozen(finding.subject, observation)
+                )
         for subject, alert in list(self.state.alerts.items()):
             if subject not in findings or self._rules.rule_for(findings[subject]) is None:
-                self._observe_absence(alert, now, frozen=self._is_frozen(subject, seen))
+                self._observe_absence(alert, now, frozen=self._is_frozen(subject, observation))
         self._fire(now)
         for incident in self.state.incidents.values():
             self._remind(incident, now)
 
     def acknowledge(self, number: int, by: str, reason: str) -> Incident | None:
-        """Stop telling an incident again until it is over; None: there is no such incident."""
+        """Send no more reminders of an incident until it is over; None: there is no such incident."""
         incident = self.state.incidents.get(number)
         if incident is None or incident.over_at:
             return None
@@ -106,11 +108,11 @@ class AlertEngine:
 
     # --- one alert --------------------------------------------------------------------------
 
-    def _is_frozen(self, subject: Subject, seen: SiteObservation) -> bool:
-        is_silenced = subject in seen.silenced or any(
+    def _is_frozen(self, subject: Subject, observation: SiteObservation) -> bool:
+        is_silenced = subject in observation.silenced or any(
             silence.covers(subject) for silence in self.state.silences
         )
-        return is_silenced or not seen.is_observed(subject)
+        return is_silenced or not observation.is_observed(subject)
 
     def _observe(self, finding: Finding, rule: Rule, now: float, *, frozen: bool) -> None:
         alert = self.state.alerts.get(finding.subject)
@@ -145,7 +147,7 @@ class AlertEngine:
             return
         incident.over_at = now
         for receiver in incident.receivers[: incident.told]:
-            self._tell(receiver, self._notice(NoticeKind.RECOVERY, incident, now))
+            self._notify(receiver, self._notice(NoticeKind.RECOVERY, incident, now))
 
     # --- incidents --------------------------------------------------------------------------
 
@@ -188,32 +190,32 @@ class AlertEngine:
             earlier = alert.incident
             alert.incident, alert.severity, alert.worse_since = incident.number, severity, 0.0
             if earlier and not self.alerts_of(earlier):
-                del self.state.incidents[earlier]  # all of it has become worse: told as that
-        self._tell(receivers[0], self._notice(NoticeKind.ALARM, incident, now))
+                del self.state.incidents[earlier]  # all of it has become worse: reported as that
+        self._notify(receivers[0], self._notice(NoticeKind.ALARM, incident, now))
 
     def _remind(self, incident: Incident, now: float) -> None:
         alerts = self.alerts_of(incident.number)
         if incident.acknowledged_by or not any(not alert.frozen for alert in alerts):
             return
-        told_before = incident.receivers[: incident.told]
+        notified_before = incident.receivers[: incident.told]
         if now >= incident.next_receiver and incident.told < len(incident.receivers):
             receiver = incident.receivers[incident.told]
             incident.told += 1
             incident.next_receiver = now + incident.escalate_after
-            self._tell(receiver, self._notice(NoticeKind.ESCALATION, incident, now))
+            self._notify(receiver, self._notice(NoticeKind.ESCALATION, incident, now))
         if incident.repeat_intervals and now >= incident.next_repeat:
             incident.repeats += 1
             intervals = incident.repeat_intervals
             incident.next_repeat = now + intervals[min(incident.repeats, len(intervals) - 1)]
-            for receiver in told_before:
-                self._tell(receiver, self._notice(NoticeKind.REPEAT, incident, now))
+            for receiver in notified_before:
+                self._notify(receiver, self._notice(NoticeKind.REPEAT, incident, now))
 
     def alerts_of(self, number: int) -> list[Alert]:
         """The alerts of an incident that are not over."""
         return [alert for alert in self.state.alerts.values() if alert.incident == number]
 
     def forget(self, in_use: Iterable[int]) -> None:
-        """Forget incidents that are over, but those of which somebody is yet to be told."""
+        """Forget incidents that are over, but those of which somebody is yet to be notified."""
         kept = set(in_use)
         for number, incident in list(self.state.incidents.items()):
             if incident.over_at and number not in kept:
@@ -226,28 +228,34 @@ class AlertEngine:
 
     # --- silences ---------------------------------------------------------------------------
 
-    def _tell_silences(self, seen: SiteObservation, now: float) -> None:
+    def _notify_silences(self, observation: SiteObservation, now: float) -> None:
         self.state.silences = [each for each in self.state.silences if now < each.until]
         # Those of hosts that do not answer are as they were.
         known = self.state.known_silences
-        kept = {each: text for each, text in known.items() if not seen.is_observed(each)}
+        kept = {each: text for each, text in known.items() if not observation.is_observed(each)}
         own = {
             Subject(silence.host, agent): _silence_text(silence)
             for silence in self.state.silences
             for agent in silence.agents or ("",)
         }
-        before, after = known | self.state.known_own_silences, kept | dict(seen.silences) | own
-        self.state.known_silences, self.state.known_own_silences = kept | dict(seen.silences), own
+        before, after = (
+            known | self.state.known_own_silences,
+            kept | dict(observation.silences) | own,
+        )
+        self.state.known_silences, self.state.known_own_silences = (
+            kept | dict(observation.silences),
+            own,
+        )
         begun = [f"silenced: {each}, {after[each]}" for each in after.keys() - before]
         ended = [f"no longer silenced: {each}" for each in before.keys() - after]
         lines = sorted(begun) + sorted(ended)
         if not lines:
             return
-        more = len(lines) - MAX_SILENCES_TOLD
-        shown = [*lines[:MAX_SILENCES_TOLD], *([f"and {more} more"] if more > 0 else [])]
+        more = len(lines) - MAX_SILENCES_LISTED
+        shown = [*lines[:MAX_SILENCES_LISTED], *([f"and {more} more"] if more > 0 else [])]
         for receiver in self._rules.receivers:
             if receiver.silences:
-                self._tell(
+                self._notify(
                     receiver.name,
                     Notice(NoticeKind.SILENCE, now, text=truncate("\n".join(shown), 4000)),
                 )

@@ -22,7 +22,7 @@ from hostmanager.client.status.model import (
 from hostmanager.client.watch.poller import SessionOrError
 from hostmanager.util.text import format_age, format_duration, join_sentences, truncate
 
-MAX_TOLD_CHARS = 300
+MAX_FINDING_CHARS = 300
 MAX_OUTPUT_CHARS = 200
 
 
@@ -39,7 +39,7 @@ def observe(
     managed = frozenset(site.managers)
     if router is not None:
         hint = "Look first: is crossbar running? `hostmanager check` tries the router."
-        reason = truncate(router.text_with_hint, MAX_TOLD_CHARS)
+        reason = truncate(router.text_with_hint, MAX_FINDING_CHARS)
         return SiteObservation((Finding(ROUTER, "router", reason, (hint,)),), managed, managed)
     findings: list[Finding] = []
     unobserved, unobserved_hosts = set(), set()
@@ -57,7 +57,7 @@ def observe(
             silences |= {Subject(name, each.instance_id): _silence(each) for each in silenced}
             is_known = status.error is None and not (host.manager and not status.data)
         except Exception as error:  # anybody may be its manager: that costs this host only
-            found, is_known = [_nonsense(host, error)], False
+            found, is_known = [_invalid_data(host, error)], False
         findings += found
         if not is_known:
             unobserved.add(name)
@@ -70,10 +70,10 @@ def observe(
     )
 
 
-def _nonsense(host: SiteHost, error: Exception) -> Finding:
+def _invalid_data(host: SiteHost, error: Exception) -> Finding:
     reason = f"Its manager sent invalid data ({type(error).__name__}: {error})."
     hint = f"Look first: `hostmanager history --host {host.name}`: is it a manager of this version?"
-    return Finding(Subject(host.name), "host", truncate(reason, MAX_TOLD_CHARS), (hint,))
+    return Finding(Subject(host.name), "host", truncate(reason, MAX_FINDING_CHARS), (hint,))
 
 
 def _is_router_error(session: SessionOrError) -> bool:
@@ -86,7 +86,7 @@ def _host_findings(status: HostStatus) -> list[Finding]:
     name = status.host.name
     kind = "host" if status.severity is StatusSeverity.ERROR else "host-warning"
     details = (f"Look first: hostmanager status --host {name}",)
-    reason = truncate(join_sentences(status.reasons), MAX_TOLD_CHARS)
+    reason = truncate(join_sentences(status.reasons), MAX_FINDING_CHARS)
     return [Finding(Subject(name), kind, reason, details)]
 
 
@@ -102,7 +102,7 @@ def _agent_findings(agent: AgentStatus) -> list[Finding]:
         Finding(
             Subject(agent.host, agent.instance_id),
             kind,
-            truncate(join_sentences(reasons[:3]), MAX_TOLD_CHARS),
+            truncate(join_sentences(reasons[:3]), MAX_FINDING_CHARS),
             tuple(_details(agent)),
             agent.short_class,
         )

@@ -1,4 +1,4 @@
-"""Runs the alarm service: the loop that looks, the agent of OCS, the lock, systemd's socket."""
+"""Runs the alarm service: the loop that observes, the agent of OCS, the lock, systemd's socket."""
 
 import argparse
 import logging
@@ -122,7 +122,7 @@ def observe_site(sessions: SiteSessions) -> SiteObservation:
 
 
 def run_once(prepared: PreparedService) -> None:
-    """Look until what is wrong now has lasted long enough to be told, or is over; send; end."""
+    """Observe until what is wrong now has lasted long enough to be reported, or is over; send; end."""
     deadline = time.monotonic() + ONCE_TIMEOUT
     prepared.sessions.poller.wait_for_all()
     while True:
@@ -139,15 +139,15 @@ def run_service(
     from hostmanager.alerts.ocs_agent import run_agent  # noqa: PLC0415 - Twisted takes half a second
 
     notify = from_environ(environ)
-    looking = threading.Thread(
-        target=_look_forever, args=(prepared, notify, os._exit), name="looking", daemon=True
+    observing = threading.Thread(
+        target=_observe_forever, args=(prepared, notify, os._exit), name="observing", daemon=True
     )
-    looking.start()
+    observing.start()
     run_agent(prepared.sessions.site, args.alerts_id, prepared.service)
     notify.send("STOPPING=1")
 
 
-def _look_forever(
+def _observe_forever(
     prepared: PreparedService, notify: NotifySocket, exit_process: Callable[[int], object]
 ) -> None:
     failures, is_ready, status = 0, False, ""
@@ -158,9 +158,11 @@ def _look_forever(
             failures = 0
         except Exception:
             failures += 1
-            log.exception("looking at the site failed unexpectedly")
+            log.exception("observing the site failed unexpectedly")
             if failures >= MAX_FAILED_STEPS:
-                exit_process(70)  # EX_SOFTWARE; a service that does not look must not seem to live
+                exit_process(
+                    70
+                )  # EX_SOFTWARE; a service that does not observe must not seem to live
         else:
             text = pluralize(prepared.service.open_incidents, "open incident")
             lines = ["WATCHDOG=1", *([] if is_ready else ["READY=1"])]

@@ -10,10 +10,10 @@ from hostmanager.alerts.outbox import fold
 from hostmanager.util.text import format_duration, pluralize, truncate
 
 MAX_IN_FULL = 5
-"""Alerts of an incident that are told with all their lines; of more, one line each."""
+"""Alerts of an incident that are shown with all their lines; of more, one line each."""
 
 MAX_LINES = 40
-"""Alerts of an incident that are told at all; of the rest, the number."""
+"""Alerts of an incident that are shown at all; of the rest, the number."""
 
 MAX_TITLE_CHARS = 120
 MAX_BODY_CHARS = 12_000
@@ -28,10 +28,10 @@ class AlertMessage:
 
 
 def compose(notices: Sequence[Notice], engine: AlertEngine, now: float) -> AlertMessage | None:
-    """Write one message of all that a receiver is to be told, as it is now; None: nothing is left.
+    """Write one message of all that a receiver is to be notified of, as it is now; None: nothing is left.
 
     Args:
-        notices: What it is to be told.
+        notices: What it is to be notified of.
         engine: Knows the incidents.
         now: Unix time.
     """
@@ -86,7 +86,8 @@ def _over_text(incident: Incident, kinds: set[NoticeKind], now: float) -> str:
     late = format_duration(now - incident.over_at)
     if NoticeKind.ALARM in kinds:  # nobody here has heard of it
         return (
-            f"Incident {incident.number} came and went {late} ago, after {lasted}. It was:\n{what}"
+            f"Incident {incident.number} began and ended before this message: it lasted {lasted}, "
+            f"and was over {late} ago. It was:\n{what}"
         )
     return f"Incident {incident.number} is over after {lasted}. It was:\n{what}"
 
@@ -99,8 +100,10 @@ def _incident_text(incident: Incident, alerts: Sequence[Alert], again: str, now:
         lines.append(f"{alert.finding.subject}: {alert.finding.reason}")
         if len(alerts) <= MAX_IN_FULL:
             if not alert.finding.subject.agent:  # no manager can say since when
-                seen = datetime.fromtimestamp(alert.first_seen).astimezone()
-                lines.append(f"  seen since {seen:%Y-%m-%d %H:%M:%S %Z} by the alarm service")
+                observed = datetime.fromtimestamp(alert.first_seen).astimezone()
+                lines.append(
+                    f"  observed since {observed:%Y-%m-%d %H:%M:%S %Z} by the alarm service"
+                )
             lines += [f"  {line}" for line in alert.finding.details]
     if len(alerts) > MAX_LINES:
         lines.append(f"and {len(alerts) - MAX_LINES} more")

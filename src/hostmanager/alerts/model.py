@@ -91,14 +91,14 @@ class Alert:
     """A finding over time.
 
     Attributes:
-        finding: As it was seen last.
+        finding: As it was observed last.
         severity: By its rule.
         first_seen: When.
         last_seen: When.
-        incident: The number of its incident; 0: it is pending, nobody was told.
-        wait: Seconds that it has to last before somebody is told.
+        incident: The number of its incident; 0: it is pending, nobody was notified.
+        wait: Seconds that it has to last before somebody is notified.
         over_after: Seconds that it has to be gone to be over.
-        gone_since: Since when it is not seen although its subject is; 0: it is seen.
+        gone_since: Since when it is not observed although its subject is; 0: it is observed.
         frozen: Whether it is silenced, or nothing is known of its subject now.
         worse_since: Since when it has a finding of a rule with a higher severity; 0: it has not.
     """
@@ -116,29 +116,29 @@ class Alert:
 
     @property
     def firing(self) -> bool:
-        """Whether somebody was told."""
+        """Whether somebody was notified."""
         return self.incident > 0
 
 
 @dataclass(slots=True)
 class Incident:
-    """Alerts that fired together, and are told, acknowledged and over together.
+    """Alerts that fired together, and are reported, acknowledged and over together.
 
     Attributes:
         number: The id by which people acknowledge it.
         severity: Of all its alerts.
-        receivers: Who is told, in this order, each if nobody acknowledges it.
+        receivers: Who is notified, in this order, each if nobody acknowledges it.
         opened: When.
-        told: How many of the receivers were told.
-        repeats: How often it was told again.
-        next_repeat: When it is told again.
-        next_receiver: When the next receiver is told.
+        told: How many of the receivers were notified.
+        repeats: How often they were notified again.
+        next_repeat: When they are notified again.
+        next_receiver: When the next receiver is notified.
         repeat_intervals: Seconds; the last one stays.
         escalate_after: Seconds.
         acknowledged_by: Who; empty: nobody.
-        acknowledged_reason: Why it needs no more telling.
+        acknowledged_reason: Why it needs no more reminders.
         over_at: When its last alert was over; 0: it is not.
-        subjects: For people: what it was about, with the reasons that were told.
+        subjects: For people: what it was about, with the reasons that were reported.
     """
 
     number: int
@@ -158,7 +158,7 @@ class Incident:
 
 
 class NoticeKind(StrEnum):
-    """Why a receiver is told something."""
+    """Why a receiver is notified."""
 
     ALARM = "alarm"
     REPEAT = "repeat"
@@ -169,7 +169,7 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """That a receiver is to be told something.
+    """Something of which a receiver is to be notified.
 
     Attributes:
         kind: Why.

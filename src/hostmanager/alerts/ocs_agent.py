@@ -58,12 +58,12 @@ class Operations:
             agent.register_task(name, _guarded(work), min_privs=0 if name == "alerts" else 1)
 
     def alerts(self, session: Any, _params: Any) -> _Result:
-        """**Task** - What is wrong, who was told, how the receivers are, in the session's data."""
+        """**Task** - What is wrong, who was notified, how the receivers are, in the session's data."""
         session.data = self._service.status()
         return True, "The alerts are in the session's data."
 
     def ack(self, _session: Any, params: Any) -> _Result:
-        """**Task** - Stop telling an incident again: `incident`, `reason`, `requested_by`."""
+        """**Task** - No more reminders of an incident: `incident`, `reason`, `requested_by`."""
         return self._service.acknowledge(params.get("incident"), *validate_origin(params))
 
     def silence(self, _session: Any, params: Any) -> _Result:

@@ -1,7 +1,7 @@
-"""What each receiver is yet to be told, and when it may be told. Pure: the time is a parameter.
+"""What each receiver is yet to be notified of, and when. Pure: the time is a parameter.
 
 Notices wait while a receiver is down, has had its share of messages, or has quiet hours. What has
-waited is told in one message, as it is by then: no burst of old ones.
+waited is sent in one message, as it is by then: no burst of old ones.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ class Outbox:
         self.waiting, self.sending = again + self.waiting, []
 
     def incidents(self) -> set[int]:
-        """The numbers of the incidents of which the receiver is yet to be told."""
+        """The numbers of the incidents of which the receiver is yet to be notified."""
         return {notice.incident for notice in (*self.waiting, *self.sending)}
 
     def to_data(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Outbox:
 
 
 def fold(notices: list[Notice]) -> dict[int, set[NoticeKind]]:
-    """What is to be told of each incident, in the order in which it came."""
+    """What is to be reported of each incident, in the order in which it came."""
     kinds: dict[int, set[NoticeKind]] = {}
     for notice in notices:
         if notice.incident:

@@ -20,7 +20,7 @@ from hostmanager.util.text import did_you_mean, join_names, parse_time_span, quo
 
 MAX_SECRET_BYTES = 4096
 MAX_WAIT = 86_400.0
-"""Seconds; a finding that has to last longer than a day is never told in time."""
+"""Seconds; a finding that has to last longer than a day is never reported in time."""
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://\S+")
 _HOURS = re.compile(r"(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)")
@@ -118,7 +118,7 @@ class ValueReader:
     def words(self, node: YamlNode, what: str) -> tuple[str, ...] | None:
         """One word, or a list of them."""
         nodes = node.items() if node.is_list else [node]
-        if not nodes:  # nobody would be told, or the rule would be for everything
+        if not nodes:  # nobody would be notified, or the rule would be for everything
             self.error(node, f"{what} is empty.", "Name at least one, or leave out the key.")
             return None
         if not all(isinstance(each.value, str) and each.value for each in nodes):
@@ -181,7 +181,9 @@ class ValueReader:
             nodes = node.items() if node.is_list else [node]
             urls = [self._url(each, receiver, n) for n, each in enumerate(nodes, 1)]
             if not nodes:
-                self.error(node, f"{what} is empty, so nobody is told.", "Write a URL of apprise.")
+                self.error(
+                    node, f"{what} is empty, so nobody is notified.", "Write a URL of apprise."
+                )
             return tuple(url for url in urls if url is not None)
 
         return read

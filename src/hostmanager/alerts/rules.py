@@ -1,4 +1,4 @@
-"""The rules: which finding is told, how soon, and to whom. Plain data."""
+"""The rules: which finding is reported, how soon, and to whom. Plain data."""
 
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -16,14 +16,14 @@ DEFAULT_OVER_AFTER = 60.0
 DEFAULT_REPEAT = (900.0, 3600.0, 14_400.0)
 DEFAULT_ESCALATE_AFTER = 900.0
 DEFAULT_LIMIT = 10
-"""Messages to one receiver in `LIMIT_PERIOD`; what is beyond that is told together, later."""
+"""Messages to one receiver in `LIMIT_PERIOD`; what is beyond that is sent together, later."""
 
 LIMIT_PERIOD = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """The hours of a day, in local time, in which only what is critical is told."""
+    """The hours of a day, in local time, in which only what is critical is sent."""
 
     begin: time
     end: time
@@ -38,14 +38,14 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Somebody who is told.
+    """Somebody who is notified.
 
     Attributes:
         name: By which rules name it.
         urls: Of apprise.
         quiet: Its quiet hours.
         limit: Messages in `LIMIT_PERIOD`.
-        silences: Whether the start and the end of silences are told.
+        silences: Whether the start and the end of silences are reported.
     """
 
     name: str
@@ -72,9 +72,9 @@ class Rule:
         severity: How bad it is.
         wait: Seconds that it has to last (`for`).
         over_after: Seconds that it has to be gone to be over.
-        notify: Names of receivers, in the order in which they are told.
-        repeat: Seconds until it is told again; the last one stays. Empty: it is not.
-        escalate_after: Seconds after which the next receiver is told, unless it is acknowledged.
+        notify: Names of receivers, in the order in which they are notified.
+        repeat: Seconds until they are notified again; the last one stays. Empty: it is not.
+        escalate_after: Seconds after which the next receiver is notified, unless it is acknowledged.
     """
 
     findings: tuple[str, ...] = ()
@@ -107,10 +107,10 @@ class Rules:
     receivers: tuple[Receiver, ...]
 
     def rule_for(self, finding: Finding) -> Rule | None:
-        """The rule of a finding; None: nobody is told of it."""
+        """The rule of a finding; None: nobody is notified of it."""
         rule = next((rule for rule in self.rules if rule.fits(finding)), None)
         return None if rule is None or rule.severity is AlertSeverity.IGNORE else rule
 
 
 DEFAULT_FINDINGS = ("router", "host", "agent", "health")
-"""What the rule behind all written ones tells, as critical: what `status` calls wrong."""
+"""What the rule behind all written ones reports, as critical: what `status` calls wrong."""

@@ -94,7 +94,7 @@ def _read_root(root: YamlNode, reader: ValueReader) -> Rules:
     node = root.get("receivers")
     receivers = _read_receivers(node, reader) if node is not None else {}
     if not receivers:
-        reader.error(root, "there are no receivers, so nobody is told.", f"Write:\n{EXAMPLE}")
+        reader.error(root, "there are no receivers, so nobody is notified.", f"Write:\n{EXAMPLE}")
     names = reader.one_of(dict.fromkeys(receivers))
     values = reader.fields(
         root,

@@ -1,4 +1,4 @@
-"""The alarm service: looks at the site, decides, keeps what it knows, and sends.
+"""The alarm service: observes the site, decides, keeps what it knows, and sends.
 
 Each message is written into the state file as being sent before it is sent: after a death in
 between, it is sent again, and says that it may have been sent before.
@@ -70,24 +70,24 @@ class AlarmService:
             key: (receiver, url) for receiver in rules.receivers for key, url in _keys(receiver)
         }
         self._outboxes = {key: kept.pop(key, Outbox()) for key in self._receivers}
-        self._engine = AlertEngine(rules, state, self._tell)
+        self._engine = AlertEngine(rules, state, self._notify)
         for outbox in kept.values():  # of receivers that are no longer in the rules
             for notice in outbox.waiting:
-                self._tell("", notice)
+                self._notify("", notice)
         self._save_error = self._saved = ""
         self._saved_at = 0.0
         self._last_step = 0.0
 
-    def _tell(self, receiver: str, notice: Notice) -> None:
+    def _notify(self, receiver: str, notice: Notice) -> None:
         known = {each.name: each for each in self._rules.receivers}
         for key, _ in _keys(known.get(receiver, self._rules.receivers[0])):
             self._outboxes[key].add(notice)
 
-    def step(self, seen: SiteObservation) -> None:
+    def step(self, observation: SiteObservation) -> None:
         """Take what is known of the site now, and send what is due."""
         with self._lock:
             now = self._clock.now()
-            self._engine.step(seen, now)
+            self._engine.step(observation, now)
             self._last_step = now
             self._send_due(now)
 
@@ -108,7 +108,7 @@ class AlarmService:
                 threading.Thread(target=self._deliver, args=(key, message), daemon=True).start()
             except RuntimeError:  # none left; what is never sent must not count as being sent
                 error = "this host or user is at its limit of threads (see `ulimit -u`)"
-                log.warning("%s: not sent, tried again: %s", key, error)
+                log.warning("%s: not sent, will be tried again: %s", key, error)
                 self._outboxes[key].failed(error, now, maybe_sent=False)
 
     def _deliver(self, key: str, message: AlertMessage) -> None:
@@ -120,7 +120,7 @@ class AlarmService:
             now, outbox = self._clock.now(), self._outboxes[key]
             if result.error:
                 if outbox.last_error != result.error:
-                    log.warning("%s: not sent, tried again: %s", key, result.error)
+                    log.warning("%s: not sent, will be tried again: %s", key, result.error)
                 outbox.failed(result.error, now, maybe_sent=result.maybe_sent)
             else:
                 log.info("%s: sent: %s", key, message.title)
@@ -128,13 +128,15 @@ class AlarmService:
             self._save(now)
 
     def _save(self, now: float, *, if_changed: bool = False) -> None:
-        """Keep the state; while nothing but the time of the last look changes, seldom."""
+        """Keep the state; while nothing but the time of the last observation changes, seldom."""
         state = self._engine.state
-        seen = {
+        observed = {
             subject: (alert.incident, alert.gone_since, alert.frozen, alert.worse_since)
             for subject, alert in state.alerts.items()
         }
-        image = repr((seen, state.incidents, state.silences, state.known_silences, self._outboxes))
+        image = repr(
+            (observed, state.incidents, state.silences, state.known_silences, self._outboxes)
+        )
         if if_changed and image == self._saved and now - self._saved_at < SAVE_INTERVAL:
             return
         error = ""
@@ -144,7 +146,7 @@ class AlarmService:
         except OSError as failure:
             error = f"{self._path}: {failure.strerror}"
         if error and error != self._save_error:
-            log.error("the state cannot be kept, alarms go on without: %s", error)
+            log.error("the state cannot be saved; alarms go on without it: %s", error)
         self._save_error = error
 
     # --- what people ask for ----------------------------------------------------------------
@@ -160,7 +162,7 @@ class AlarmService:
                 return False, f"There is no open incident {number!r:.20}; open: {numbers}."
             self._save(self._clock.now())
         log.info("incident %d was acknowledged by %s: %s", number, by or "somebody", reason)
-        return True, f"Incident {number} is acknowledged; its end will be told."
+        return True, f"Incident {number} is acknowledged; its end will still be reported."
 
     def silence(
         self, host: str, agents: Iterable[str], seconds: float, by: str, reason: str
@@ -215,7 +217,7 @@ class AlarmService:
             )
 
     def status(self) -> dict[str, Any]:
-        """What is wrong, who was told, and how the receivers are; nothing secret."""
+        """What is wrong, who was notified, and how the receivers are; nothing secret."""
         with self._lock:
             state, now = self._engine.state, self._clock.now()
             incidents = []

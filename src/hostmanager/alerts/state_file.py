@@ -62,10 +62,10 @@ def state_directory(
             raise StateDirectoryError(f"{path} belongs to another user. {remedy}")
         if stat.S_IMODE(status.st_mode) & 0o077:
             raise StateDirectoryError(
-                f"Others than its owner may look into {path}. {remedy} Or: chmod 700 {path}"
+                f"Users other than its owner can read {path}. {remedy} Or: chmod 700 {path}"
             )
     except OSError as error:
-        raise StateDirectoryError(f"{path} cannot be made: {error.strerror}. {remedy}") from None
+        raise StateDirectoryError(f"{path} cannot be created: {error.strerror}. {remedy}") from None
     return path
 
 
@@ -92,7 +92,7 @@ def write_state(path: Path, state: EngineState, outboxes: Mapping[str, Outbox], 
 def read_state(path: Path) -> tuple[EngineState, dict[str, Outbox], float]:
     """Read the state, and when it was written; nothing known: there is none, or it makes no sense.
 
-    A file that makes no sense is moved aside, and the log says so.
+    A file that makes no sense is renamed, and the log says so.
     """
     try:
         return _parse(json.loads(read_bounded(path, MAX_STATE_BYTES)))
@@ -101,7 +101,7 @@ def read_state(path: Path) -> tuple[EngineState, dict[str, Outbox], float]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         aside = path.with_suffix(".unreadable")
         log.error(
-            "%s cannot be read (%s); it is kept as %s. What is wrong now is told anew",
+            "%s cannot be read (%s); it is kept as %s. Receivers are notified anew of what is wrong now",
             *(path, type(error).__name__, aside),
         )
         path.replace(aside)

@@ -31,7 +31,7 @@ class AlarmClient:
         self._limit = float(args.answer_time)
 
     def status(self) -> Mapping[str, Any]:
-        """What is wrong, who was told, and how the receivers are.
+        """What is wrong, who was notified, and how the receivers are.
 
         Raises:
             ClientError: No answer.

@@ -34,4 +34,6 @@ def by_manager_clock(
         return when
     # The history is there as well while the manager process is stopped.
     now = manager.run("history", answer_timeout, limit=1).data.get("now")
-    return float(when) if now is None else float(now) - when.age  # managers before 0.3 do not tell
+    return (
+        float(when) if now is None else float(now) - when.age
+    )  # managers before 0.3 do not report it

@@ -43,7 +43,7 @@ class ReloadChange:
         what: ``add``, ``stop``, ``replace``, ``change`` or ``broken``.
         instance_id: Of the agent.
         text: The same for people.
-        fields: What of the entry has changed, as far as the manager tells.
+        fields: What of the entry has changed, as far as the manager reports it.
         stops: Whether an agent that runs would be stopped.
         effect: ``start``, ``stop``, ``restart``, ``keep``, ``needs restart`` or ``none``.
     """

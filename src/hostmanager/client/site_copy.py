@@ -51,4 +51,6 @@ def keep_copy(site_file: Path, environ: Mapping[str, str]) -> None:
 def copy_notice(copy: Path, error: object) -> str:
     """What people read when a copy takes the place of a file."""
     age = format_age(max(0.0, time.time() - copy.stat().st_mtime))
-    return f"{error}\nThe last copy that could be used is shown instead (read here {age} ago)."
+    return (
+        f"{error}\nThe last copy that could be used is shown instead; it was read here {age} ago."
+    )

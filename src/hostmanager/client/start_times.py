@@ -1,6 +1,6 @@
 """How long each agent took to be ready, and who held back whom. Pure.
 
-Managers tell when they launched a run, when its first heartbeat came, and how long a launch waited
+Managers report when they launched a run, when its first heartbeat came, and how long a launch waited
 for others. What they took over from an earlier manager was launched before they could listen, so
 nothing is known of it, and nothing is said.
 """

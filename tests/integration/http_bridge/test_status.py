@@ -51,7 +51,7 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
             ("warning", 0, "unstable: it exited with code 3 recently"),
         ),
         ({"restart_required": True, "message": "Changed."}, ("warning", 0, "Changed.")),
-        ({"restart_required": True}, ("warning", 0, "takes effect with a restart")),
+        ({"restart_required": True}, ("warning", 0, "takes effect when it is restarted")),
         ({"message": "The container is unhealthy."}, ("warning", 0, "unhealthy")),
         ({"fingerprint": "other"}, ("note", 0, "differs from what its manager has read")),
         ({"agent_class": "Other"}, ("warning", 0, "runs as Other (host)")),

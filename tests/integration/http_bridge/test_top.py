@@ -203,8 +203,8 @@ async def test_a_restart_whose_manager_falls_silent_is_shown_as_left_down_when_q
     (line,) = source.finish()
     bridge.released.set()
     assert "NOT done" in line
-    assert "It was NOT requested to start again" in line
-    assert "not within" not in line
+    assert "Its manager did NOT get the request to start it again" in line
+    assert " within " not in line
 
 
 async def test_output_and_history_are_asked_of_the_manager_of_that_agent(bridge, site_file, ask):

@@ -150,7 +150,7 @@ def a_host_that_is_away_is_silenced(site, hook, service):
 
 def it_is_acknowledged(site, number):
     result = site.run("ack", number, "--reason", "on my way")
-    expected = f"Incident {number} is acknowledged; its end will be told.\n"
+    expected = f"Incident {number} is acknowledged; its end will still be reported.\n"
     assert (result.code, result.out) == (0, expected)
     assert site.run("ack", "77").code == 1
     shown = site.run("alerts", "--status")

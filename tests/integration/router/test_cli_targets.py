@@ -121,7 +121,7 @@ def test_what_takes_too_long_is_reported_and_goes_on(cli_site):
     cli_site.wait_minding("slow")
     result = cli_site.run("down", "slow", "--timeout", "1.5s")
     assert result.code == 1
-    assert "! daq1 slow stopping (target down): not within 1.5 s: Asked to stop" in result.out
+    assert "! daq1 slow stopping (target down): not down within 1.5 s: Asked to stop" in result.out
     wait_states(cli_site, slow="down")
 
 
@@ -238,7 +238,7 @@ def test_up_gives_up_on_a_manager_that_does_not_come_to_an_end(cli_site):
     client(cli_site.site).manager.stop()
     result = cli_site.run("up", "slow", "--timeout", "1")
     assert result.code == 1
-    assert "not within 1 s: its manager is still stopping its agents." in result.out
+    assert "not up within 1 s: its manager is still stopping its agents." in result.out
     wait_states(cli_site, slow="?")  # nobody tells it up behind anybody's back
 
 

@@ -104,7 +104,7 @@ def test_of_a_host_the_service_says_since_when_and_a_long_title_is_cut(site):
     site.run(20, finding("", kind="host", reason="no answer, " * 30))
     message = compose(told(site), site.engine, site.now)
     assert (len(message.title), message.title[-1]) == (121, "…")
-    assert "\n  seen since 1970-01-12 " in message.body
+    assert "\n  observed since 1970-01-12 " in message.body
 
 
 def test_a_title_is_one_line_whatever_a_manager_says(site):
@@ -129,7 +129,7 @@ def test_what_came_and_went_while_a_receiver_was_down_is_one_line_each(site):
     site.run(60, finding("fake4"))
     message = compose(told(site), site.engine, site.now + 300)
     assert message.title == "[over] fake1 on daq1: it exited with code 3 and 3 more"
-    assert message.body.count("came and went") == 3
+    assert message.body.count("began and ended before this message") == 3
     assert message.body.startswith("Incident 4 (critical):\nfake4 on daq1")
 
 

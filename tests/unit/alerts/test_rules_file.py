@@ -74,10 +74,13 @@ rules:
     ("text", "expected"),
     [
         ("", "F: there is nothing in it. Write, for example:\nreceivers:"),
-        ("rules: []\n", "F:1:1: there are no receivers, so nobody is told. Write:"),
+        ("rules: []\n", "F:1:1: there are no receivers, so nobody is notified. Write:"),
         ("receivers: [a]\n", "F:1:12: 'receivers' is a list, which makes no sense. Write names"),
         ("receivers:\n  a: {}\n", "F:2:6: receiver 'a' has no 'urls'. Write:"),
-        ("receivers:\n  a: {urls: []}\n", "is empty, so nobody is told. Write a URL of apprise."),
+        (
+            "receivers:\n  a: {urls: []}\n",
+            "is empty, so nobody is notified. Write a URL of apprise.",
+        ),
         (RECEIVERS + "rulez: []\n", "F:3:1: the file has no key 'rulez'. Did you mean 'rules'?"),
         (
             RECEIVERS + "notify: onkall\n",

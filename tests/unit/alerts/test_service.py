@@ -144,7 +144,7 @@ def test_a_state_that_makes_no_sense_is_kept_aside(make, tmp_path, caplog):
     (tmp_path / "alerts.json").write_text('{"format": 1, "alerts": 3}')
     make().step(SiteObservation((finding(),)))
     assert (tmp_path / "alerts.unreadable").is_file()
-    assert "What is wrong now is told anew" in caplog.text
+    assert "Receivers are notified anew of what is wrong now" in caplog.text
     assert make().open_incidents == 1
 
 
@@ -166,7 +166,7 @@ def test_the_state_directory_is_for_its_user_alone(tmp_path):
     other = state_directory(None, "alerts", "/other.yaml", {"XDG_STATE_HOME": str(tmp_path)})
     assert other != made
     made.chmod(0o755)
-    with pytest.raises(StateDirectoryError, match="Others than its owner may look into"):
+    with pytest.raises(StateDirectoryError, match="Users other than its owner can read"):
         state_directory(str(made), "alerts", "/site.yaml", {})
 
 

@@ -314,14 +314,16 @@ class PlanExecutor:
             elif agent in started:
                 outlook = " It will be started when it has ended."
             elif agent in not_started:
-                outlook = " It was NOT requested to start again."
+                outlook = " Its manager did NOT get the request to start it again."
             self._fail_late(agent, outlook, is_lost=agent in not_started)
 
     def _fail_late(self, agent: AgentProgress, outlook: str, *, is_lost: bool) -> None:
         reason = agent.step.reason or f"it is {agent.step.current_state}"
         if not self._cancelled:
             limit = f"{self._args.timeout:g} s"
-            agent.fail(f"not within {limit}: {end_sentence(reason)}{outlook}", "timeout")
+            agent.fail(
+                f"not {agent.step.final} within {limit}: {end_sentence(reason)}{outlook}", "timeout"
+            )
         elif agent.requested_at is None:  # and nobody requests it any more
             agent.fail(f"{reason.rstrip('.')}; its manager may not have got the request.")
         elif is_lost:

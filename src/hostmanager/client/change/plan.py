@@ -277,7 +277,7 @@ def _require_pattern(agent: AgentStatus, named: set[str]) -> None:
     if agent.entry is not None and agent.entry.manage == "ignore":
         raise ClientError(
             f"{agent.instance_id} is not managed: the site config says 'manage: ignore'. "
-            "Use whatever started it."
+            "Start and stop it with whatever runs it."
         )
     raise ClientError(
         f"{agent.instance_id} is not managed: host {agent.host} has no entry of class HostManager."

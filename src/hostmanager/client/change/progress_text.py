@@ -85,7 +85,7 @@ def interrupted_text(
             f"Stopping, and will NOT be started afterwards: {names}. "
             f"To start them: hostmanager up {names}"
         )
-    return " ".join(parts or ["Everything had been done."])
+    return " ".join(parts or ["Everything was done already."])
 
 
 def _is_starting(agent: AgentProgress) -> bool:

@@ -12,7 +12,7 @@ START_CHECK_TIMEOUT = 0.5
 """Seconds in which a `manager` process that cannot start has failed."""
 
 START_CHECK_INTERVAL = 0.1
-"""Seconds between two looks at it."""
+"""Seconds between two requests for its status."""
 
 ChangeResult = OperationResult | ManagerError
 

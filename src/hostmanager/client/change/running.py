@@ -63,7 +63,7 @@ class RunningChange(Protocol):
         """Carry it out, and call `refresh` whenever something may have changed."""
 
     def cancel(self) -> None:
-        """Wait no longer. What managers have been told is done all the same."""
+        """Wait no longer. What managers were requested is done all the same."""
 
     def rows(self) -> list[ProgressRow]:
         """How far it is."""
@@ -198,10 +198,10 @@ class TasksChange:
     def _leave_pending(self) -> None:
         text = "nobody waits for it any more"
         if not self._cancelled.is_set():
-            text = f"not within {self._limit:g} s"
+            text = f"not finished within {self._limit:g} s"
         for key, row in self._rows.items():
             if row.state == "pending":
-                left = f"{text}; last: {row.text}"
+                left = f"{text}; last message: {row.text}"
                 self._rows[key] = ProgressRow(*key, "left", left, row.output)
 
     def cancel(self) -> None:

@@ -13,7 +13,7 @@ from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import join_names
 
 NOBODY_KEEPS = (
-    "{hosts} does not answer, and there is no alarm service at the router that could keep a silence "
+    "{hosts} {do} not answer, and there is no alarm service at the router that could keep a silence "
     "(`hostmanager alerts`)."
 )
 
@@ -39,7 +39,7 @@ class SilencePlan:
         """What is not silenced; empty: nothing."""
         if not self.missing:
             return ""
-        return f"not silenced: {NOBODY_KEEPS.format(hosts=join_names(self.missing))}"
+        return f"not silenced: {_nobody_keeps(self.missing)}"
 
     def lines(self) -> list[PlanLine]:
         """What would happen, for people."""
@@ -97,13 +97,18 @@ def plan_silence(
     others = list(dict.fromkeys(agent.host for agent in able if agent.host not in ids))
     if others:
         raise ClientError(
-            f"the managers of {join_names(others)} cannot silence agents (an older version, or the "
-            "HostManager inside ocs)."
+            f"the manager{'s' if len(others) > 1 else ''} of {join_names(others)} cannot silence "
+            "agents (an older version, or the HostManager inside ocs)."
         )
     if not able and not at_service:
-        reason = NOBODY_KEEPS.format(hosts=join_names(missing)) if missing else ""
+        reason = _nobody_keeps(missing) if missing else ""
         raise ClientError(reason or "none of these agents has a manager that answers.")
     return SilencePlan(ids, at_service, missing, end)
+
+
+def _nobody_keeps(hosts: Sequence[str]) -> str:
+    do = "do" if len(hosts) > 1 else "does"
+    return NOBODY_KEEPS.format(hosts=join_names(hosts), do=do)
 
 
 def _for_alarm_service(

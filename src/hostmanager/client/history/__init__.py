@@ -1,1 +1,1 @@
-"""What the journals of managers tell: entries, timelines, reports, resources."""
+"""What the journals of managers record: entries, timelines, reports, resources."""

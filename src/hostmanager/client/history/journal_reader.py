@@ -72,7 +72,7 @@ class JournalEntries:
         error: What is wrong with the journal; empty: nothing.
         note: Where there are more, how to get them; empty: there are no more.
         has_older: Whether there are older ones.
-        now: Unix time by the manager's clock; None: it did not tell.
+        now: Unix time by the manager's clock; None: it did not report it.
     """
 
     entries: list[dict[str, Any]]
@@ -101,7 +101,7 @@ def read_for_folding(
 ) -> dict[str, list[JournalEntries] | ManagerError]:
     """Read as many entries as make so many lines once crash loops are folded, as far as they are.
 
-    A loop of hours fills thousands of entries, all in one line; most journals need one look.
+    A loop of hours fills thousands of entries, all in one line; most journals need one request.
     """
     limit = query.limit
     while True:
@@ -127,7 +127,7 @@ def _folded_lines(journals: Mapping[str, list[JournalEntries] | ManagerError]) -
 def manager_times(
     journals: Mapping[str, list[JournalEntries] | ManagerError],
 ) -> dict[str, float]:
-    """Unix time by the clock of each manager; by this one where it did not tell."""
+    """Unix time by the clock of each manager; by this one where it did not report it."""
     known = {
         host: result.now
         for host, results in split_results(journals)[0].items()

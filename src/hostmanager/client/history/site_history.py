@@ -1,4 +1,4 @@
-"""The journals of all managers in their short form, kept: a second look costs only what is new."""
+"""The journals of all managers in their short form, kept: a second view costs only what is new."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from hostmanager.client.managers.manager_client import ManagerClient, OperationR
 from hostmanager.client.managers.parallel import ask, run_parallel
 
 MAX_KEPT_EVENTS = 500_000
-"""Events that are kept of all hosts; 60 MB. Beyond it, hosts at which nobody looks are forgotten."""
+"""Events that are kept of all hosts; 60 MB. Beyond it, hosts that nobody views are forgotten."""
 
 FRESH_TIME = 1.0
 """Seconds in which what was read is not read again: ten browsers cost what one does."""

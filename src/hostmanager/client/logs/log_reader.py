@@ -143,7 +143,9 @@ class LogSource:
         for result in islice(pages, self.max_pages):
             page = result.data
             if "lines" not in page:
-                raise ManagerError(FailureKind.REFUSED, result.text or "it has no output of it")
+                raise ManagerError(
+                    FailureKind.REFUSED, result.text or "its manager has no output of it"
+                )
             self.truncated = bool(page.get("cut"))
             yield [LogLine(when, host, name, str(text)) for when, text in page["lines"]]
             if not page["lines"]:

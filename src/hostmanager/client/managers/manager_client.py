@@ -232,7 +232,9 @@ class ManagerClient:
         if name == "wamp.error.no_such_procedure":
             return ManagerError(
                 FailureKind.NOT_REGISTERED,
-                f"{self.instance_id} is not at the router: it does not run, or its host is off or "
-                f"cut off; on that host: `systemctl status 'hostmanager-*'`",
+                f"{self.instance_id} is not at the router: it is not running, or its host is off or "
+                f"cut off. On that host, see `systemctl status 'hostmanager-*'`",
             )
-        return ManagerError(FailureKind.REFUSED, f"the router refuses it: {name}: {message}")
+        return ManagerError(
+            FailureKind.REFUSED, f"the router refuses the request: {name}: {message}"
+        )

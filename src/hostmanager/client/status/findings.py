@@ -168,7 +168,7 @@ def _agents(
 ) -> tuple[AgentStatus, ...]:
     children = {str(child["instance_id"]): child for child in data.get("child_states") or []}
     new_tags = data.get("new_tags") or {}
-    manager_now = data.get("now")  # other managers than ours do not tell
+    manager_now = data.get("now")  # other managers than ours do not report it
     now = time.time() if manager_now is None else float(manager_now)
     agents = []
     for name in dict.fromkeys((*host.entries, *children)):
@@ -295,7 +295,9 @@ def _notices(
         text = f"its entry has changed since it was done; `hostmanager up {name}` runs it again"
         findings.append((StatusSeverity.INFO, text))
     if child.get("restart_required") and not child.get("message"):
-        findings.append((StatusSeverity.WARNING, "what has changed takes effect with a restart"))
+        findings.append(
+            (StatusSeverity.WARNING, "what has changed takes effect when it is restarted")
+        )
     if new_tag:
         text = f"its image {new_tag} is not on this machine; {hints.image_hint(host.name, child)}"
         findings.append((StatusSeverity.WARNING, text))

@@ -1,4 +1,4 @@
-"""What is wrong at a site, in the order and the groups in which every view tells it. Pure."""
+"""What is wrong at a site, in the order and the groups in which every view shows it. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

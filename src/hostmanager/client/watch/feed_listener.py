@@ -5,7 +5,7 @@ what it says is asked of the manager itself. So a message that is lost costs tim
 somebody forged a question.
 
 OCS's default configuration of crossbar permits what is below the address root alone, so no WAMP meta
-API tells who is there. Heartbeats do, one a second of each agent of the site: they are listened to
+API reports who is there. Heartbeats do, one a second of each agent of the site: they are listened to
 for some seconds each minute. Those of the managers are listened to all the time.
 """
 
@@ -121,7 +121,7 @@ class FeedListener:
             text = str(error)
         if text != self._problem:
             self._problem = text
-            log.warning("no changes are heard from the router at %s: %s", self._url, text)
+            log.warning("the router at %s reports no changes: %s", self._url, text)
 
     async def _listen_once(self) -> bool:
         """Connect, and listen until the connection is gone; False: it was not to be had."""

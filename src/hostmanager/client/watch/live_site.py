@@ -1,6 +1,6 @@
 """The status of a whole site, followed: for faces that show it to many people at once.
 
-However many look, each manager is asked by one: as soon as its feed says that something has changed,
+However many people watch, each manager is asked by one: as soon as its feed says that something has changed,
 and now and then without, since a feed can be lost. What is shown is judged as for `hostmanager status`.
 """
 
@@ -28,7 +28,7 @@ PROBE_ID = "hostmanager-web"
 """The instance-id that the router is asked for. Nobody has it: that is an answer, too."""
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at the site config file, and at managers that have not answered."""
+"""Seconds between two checks of the site config file, and of managers that have not answered."""
 
 SILENCE_INTERVAL = 5.0
 """Seconds after which it is said anew for how long a manager has not answered."""
@@ -140,7 +140,7 @@ class LiveSite:
 
     def _on_answer(self, host: str) -> None:
         """A manager has answered; runs in a thread."""
-        with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+        with suppress(RuntimeError):  # the loop is closed: nobody watches any more
             self._loop.call_soon_threadsafe(self._note_answer, host)  # type: ignore[union-attr]
 
     def _note_answer(self, host: str) -> None:

@@ -59,7 +59,7 @@ class SiteSessions:
         self._probe_id = probe_id
         self._interval = interval
         self._on_answer = on_answer
-        # While it is broken, too, somebody has to be told what else is wrong.
+        # While it is broken, too, somebody has to be notified of what else is wrong.
         self.site: Site = read_site(args, or_copy=True)
         if self.site.notice:
             log.warning("%s", self.site.notice)

@@ -27,6 +27,6 @@ def test_why_nothing_can_be_heard_is_said_once(listener, caplog):
         listener.report(error)
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
     assert (
-        "wss://router:1/ws: certificate verify failed: certificate has expired. Renew"
+        "reports no changes: certificate verify failed: certificate has expired. Renew"
         in caplog.text
     )
