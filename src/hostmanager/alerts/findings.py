@@ -46,7 +46,10 @@ def observe(
     silences: dict[Subject, str] = {}
     for name, host in site.hosts.items():
         session = sessions.get(name)
-        if host.manager is not None and (session is None or _is_router_error(session)):
+        is_asked_in_vain = session is None or (
+            isinstance(session, ManagerError) and session.kind is FailureKind.ROUTER
+        )
+        if host.manager is not None and is_asked_in_vain:
             unobserved.add(name)
             unobserved_hosts.add(name)
             continue
@@ -74,10 +77,6 @@ def _invalid_data(host: SiteHost, error: Exception) -> Finding:
     reason = f"Its manager sent invalid data ({type(error).__name__}: {error})."
     hint = f"Look first: `hostmanager history --host {host.name}`: is it a manager of this version?"
     return Finding(Subject(host.name), "host", truncate(reason, MAX_FINDING_CHARS), (hint,))
-
-
-def _is_router_error(session: SessionOrError) -> bool:
-    return isinstance(session, ManagerError) and session.kind is FailureKind.ROUTER
 
 
 def _host_findings(status: HostStatus) -> list[Finding]:

@@ -5,8 +5,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hostmanager.alerts.findings import observe
@@ -139,17 +140,13 @@ def run_service(
     from hostmanager.alerts.ocs_agent import run_agent  # noqa: PLC0415 - Twisted takes half a second
 
     notify = from_environ(environ)
-    observing = threading.Thread(
-        target=_observe_forever, args=(prepared, notify, os._exit), name="observing", daemon=True
-    )
-    observing.start()
+    observe_forever = partial(_observe_forever, prepared, notify)
+    threading.Thread(target=observe_forever, name="observing", daemon=True).start()
     run_agent(prepared.sessions.site, args.alerts_id, prepared.service)
     notify.send("STOPPING=1")
 
 
-def _observe_forever(
-    prepared: PreparedService, notify: NotifySocket, exit_process: Callable[[int], object]
-) -> None:
+def _observe_forever(prepared: PreparedService, notify: NotifySocket) -> None:
     failures, is_ready, status = 0, False, ""
     prepared.sessions.poller.wait_for_all()
     while True:
@@ -160,9 +157,7 @@ def _observe_forever(
             failures += 1
             log.exception("observing the site failed unexpectedly")
             if failures >= MAX_FAILED_STEPS:
-                exit_process(
-                    70
-                )  # EX_SOFTWARE; a service that does not observe must not seem to live
+                os._exit(70)  # EX_SOFTWARE: one that observes nothing must not seem to live
         else:
             text = pluralize(prepared.service.open_incidents, "open incident")
             lines = ["WATCHDOG=1", *([] if is_ready else ["READY=1"])]

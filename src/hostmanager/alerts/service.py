@@ -14,7 +14,7 @@ from typing import Any
 
 from hostmanager.alerts.engine import AlertEngine
 from hostmanager.alerts.message import AlertMessage, compose
-from hostmanager.alerts.model import HostSilence, Notice, SiteObservation
+from hostmanager.alerts.model import Alert, HostSilence, Notice, SiteObservation
 from hostmanager.alerts.outbox import Outbox
 from hostmanager.alerts.rules import Receiver, Rules
 from hostmanager.alerts.sender import SendResult
@@ -224,14 +224,14 @@ class AlarmService:
             for incident in state.incidents.values():
                 alerts = self._engine.alerts_of(incident.number)
                 data = asdict(incident)
-                data["findings"] = [_alert_data(alert.finding, alert) for alert in alerts]
+                data["findings"] = [_alert_data(alert) for alert in alerts]
                 incidents.append(data)
             pending = [a for a in state.alerts.values() if not a.firing and not a.gone_since]
             return {
                 "now": now,
                 "last_look": self._last_step,
                 "incidents": [each for each in incidents if not each["over_at"]],
-                "pending": [_alert_data(alert.finding, alert) for alert in pending],
+                "pending": [_alert_data(alert) for alert in pending],
                 "silences": [asdict(silence) for silence in state.silences],
                 "receivers": [
                     _receiver_data(key, url, self._outboxes[key])
@@ -248,7 +248,8 @@ def _keys(receiver: Receiver) -> list[tuple[str, Secret]]:
     return [(f"{receiver.name} {number}", url) for number, url in enumerate(receiver.urls, 1)]
 
 
-def _alert_data(finding: Any, alert: Any) -> dict[str, Any]:
+def _alert_data(alert: Alert) -> dict[str, Any]:
+    finding = alert.finding
     return {
         "host": finding.subject.host,
         "instance_id": finding.subject.agent,

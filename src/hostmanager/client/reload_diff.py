@@ -1,12 +1,11 @@
 """What a reload of the site config would do on a host: what is new, gone, changed. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from hostmanager.client.change.stops import Stops, is_running
 from hostmanager.client.site_model import SiteHost
-from hostmanager.client.status.model import SUFFIX
+from hostmanager.client.status.model import SUFFIX, is_running
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, Target
 from hostmanager.siteconfig.arguments import visible_arguments
 from hostmanager.siteconfig.diff import diff_specs
@@ -62,9 +61,7 @@ class ReloadChange:
             "instance_id": self.instance_id,
             "text": self.text,
             "effect": self.effect,
-            "changed": [
-                {"name": f.name, "before": f.before, "after": f.after} for f in self.fields
-            ],
+            "changed": [asdict(field) for field in self.fields],
         }
 
 
@@ -98,18 +95,6 @@ def reload_changes(host: SiteHost, session: Mapping[str, Any]) -> list[ReloadCha
         *(_changed(spec, children[spec.instance_id]) for spec in diff.changed),
         *broken,
     ]
-
-
-def reload_stops(changes: Mapping[str, Sequence[ReloadChange]]) -> Stops:
-    """What the reloads of these hosts would stop.
-
-    Even one needs a confirmation: nobody has named it, and a slip in the file may be why.
-    """
-    agents = {
-        host: [change.instance_id for change in of_host if change.stops]
-        for host, of_host in changes.items()
-    }
-    return Stops("stop", agents, asks_from=1)
 
 
 def _children(session: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -190,36 +175,35 @@ def _is_down_by_hand(old: InstanceSpec, child: Mapping[str, Any]) -> bool:
 
 def _changed(spec: InstanceSpec, child: Mapping[str, Any]) -> ReloadChange:
     fields = tuple(_field_changes(spec, child))
-    if fields and not _differs(spec, child):
-        settings = [f for f in fields if f.name in SETTINGS]
-        if settings == list(fields):
-            return _changed_settings(spec, child, fields)
-    only_manage = [f.name for f in fields] == ["manage"] and not _differs(spec, child)
-    what = "; ".join(map(str, fields)) or "other settings, of the entry, its host or the hub"
-    if only_manage:
+    names = {field.name for field in fields}
+    is_same_launch = bool(names) and child.get("fingerprint") in (None, spec.fingerprint)
+    if is_same_launch and names <= SETTINGS.keys():
+        effect, text = _effect_of_settings(spec, child)
+    elif is_same_launch and names == {"manage"}:
         effect, text = "keep", f"its target is left as it is ({child['target_state']})"
     elif is_running(child):
         effect, text = "needs restart", "would keep running as it is; needs a restart"
     else:
         effect, text = "none", "takes effect when it is started next"
-    return ReloadChange("change", spec.instance_id, f"{what}: {text}", fields, effect=effect)
-
-
-def _changed_settings(
-    spec: InstanceSpec, child: Mapping[str, Any], fields: tuple[FieldChange, ...]
-) -> ReloadChange:
-    """Settings alone have changed: they take effect at once, and may change what is wanted."""
-    before = settings_from_data(child.get("settings"), spec.settings)
-    was_manual, target = bool(before and before.manual), spec.default_target
-    runs, effect, text = is_running(child), "keep", "takes effect at once"
-    if was_manual and target is Target.DOWN and runs:
-        effect, text = "stop", "would be stopped"
-    elif was_manual and target is Target.UP and not runs:
-        effect, text = "start", "would be started"
-    what = "; ".join(map(str, fields))
+    what = "; ".join(map(str, fields)) or "other settings, of the entry, its host or the hub"
     return ReloadChange(
         "change", spec.instance_id, f"{what}: {text}", fields, effect == "stop", effect
     )
+
+
+def _effect_of_settings(spec: InstanceSpec, child: Mapping[str, Any]) -> tuple[str, str]:
+    """Settings alone take effect at once, and may change what is wanted."""
+    before = settings_from_data(child.get("settings"), spec.settings)
+    was_manual, target, runs = (
+        bool(before and before.manual),
+        spec.default_target,
+        is_running(child),
+    )
+    if was_manual and target is Target.DOWN and runs:
+        return "stop", "would be stopped"
+    if was_manual and target is Target.UP and not runs:
+        return "start", "would be started"
+    return "keep", "takes effect at once"
 
 
 def _field_changes(spec: InstanceSpec, child: Mapping[str, Any]) -> list[FieldChange]:
@@ -240,11 +224,6 @@ def _field_changes(spec: InstanceSpec, child: Mapping[str, Any]) -> list[FieldCh
 
 def _setting_text(value: object) -> str:
     return "default" if value is None else quote_value(value)
-
-
-def _differs(spec: InstanceSpec, child: Mapping[str, Any]) -> bool:
-    """Whether the agent would read something else when it is launched again."""
-    return child.get("fingerprint") not in (None, spec.fingerprint)
 
 
 def _manage(spec: InstanceSpec) -> str:

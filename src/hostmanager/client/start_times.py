@@ -6,8 +6,7 @@ nothing is known of it, and nothing is said.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from hostmanager.client.status.model import AgentStatus
 
@@ -51,10 +50,6 @@ class StartTime:
     def due_at(self) -> float:
         """When it would have been launched without the others; 0 if that is not known."""
         return (self.launched_at or 0.0) - self.waited
-
-    def as_data(self) -> dict[str, Any]:
-        """As programs get it."""
-        return asdict(self)
 
 
 def start_time(agent: AgentStatus) -> StartTime | None:

@@ -3,7 +3,8 @@
 import pytest
 from tests.support.http_bridge import child, session
 
-from hostmanager.client.reload_diff import reload_changes, reload_stops
+from hostmanager.client.change.reload_plan import SiteChanges
+from hostmanager.client.reload_diff import reload_changes
 from hostmanager.client.site_model import SiteHost
 from hostmanager.siteconfig.site_file import load_all_hosts
 
@@ -120,9 +121,9 @@ def test_a_broken_entry_stops_nothing(changes):
         ["{instance-id: a}", entry("b")], known("a"), known("b", fingerprint=None)
     )
     assert [change.what for change in differences] == ["broken"]
-    assert reload_stops({"daq1": differences}).count == 0
+    assert SiteChanges({"daq1": differences}).stops.count == 0
 
 
 def test_what_the_reloads_of_all_hosts_stop_is_counted(changes):
     differences = changes([entry("b", agent_class="Other")], known("a"), known("b"))
-    assert reload_stops({"daq1": differences, "daq2": []}).action == "stop 2 agents on daq1"
+    assert SiteChanges({"daq1": differences, "daq2": []}).stops.action == "stop 2 agents on daq1"

@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.cli.options import add_common, add_selection, make_epilog
@@ -72,9 +73,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
             code = UNREACHABLE
     return output.emit_json(
         code,
-        agents=[each.as_data() for each in shown],
+        agents=[asdict(each) for each in shown],
         first_launches=firsts,
-        chains=[[link.as_data() for link in links] for links in chains],
+        chains=[[asdict(link) for link in links] for links in chains],
     )
 
 

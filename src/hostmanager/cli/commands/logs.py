@@ -4,6 +4,7 @@ import argparse
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.text import Text
 
@@ -197,7 +198,7 @@ class Printer:
         for line in lines:
             self._with_lines.add((line.host, line.instance_id))
             if self._output.json:
-                self._output.print_json(line.as_json())
+                self._output.print_json(asdict(line))
             else:
                 self._output.line(self._text(line, now))
         if lines and not self._output.json:

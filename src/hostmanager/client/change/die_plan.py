@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hostmanager.client.change.stops import Stops, is_running
+from hostmanager.client.change.stops import Stops
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.status.model import SUFFIX
+from hostmanager.client.status.model import SUFFIX, is_running
 
 
 @dataclass(frozen=True, slots=True)

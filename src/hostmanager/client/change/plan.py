@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from hostmanager.client.change.stops import Stops, is_running
+from hostmanager.client.change.stops import Stops
 from hostmanager.client.errors import ClientError
-from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.client.status.model import AgentStatus, HostStatus, is_running
 from hostmanager.client.status.selection import is_pattern
 from hostmanager.core.model import Target
 from hostmanager.util.grouping import group_pairs

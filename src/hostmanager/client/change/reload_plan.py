@@ -8,7 +8,7 @@ from hostmanager.client.change.plan_text import REFUSED, PlanLine
 from hostmanager.client.change.stops import Stops
 from hostmanager.client.errors import ManagerError, split_results
 from hostmanager.client.managers.multi_host import TargetManagers
-from hostmanager.client.reload_diff import ReloadChange, reload_changes, reload_stops
+from hostmanager.client.reload_diff import ReloadChange, reload_changes
 from hostmanager.client.status.config_errors import manager_warning
 
 CHANGE_MARKS = {"add": "+", "stop": "-", "replace": "~", "change": "*", "broken": "!"}
@@ -38,8 +38,15 @@ class SiteChanges:
 
     @property
     def stops(self) -> Stops:
-        """What would be stopped."""
-        return reload_stops(self.changes)
+        """What would be stopped.
+
+        Even one needs a confirmation: nobody has named it, and a slip in the file may be why.
+        """
+        agents = {
+            host: [change.instance_id for change in of_host if change.stops]
+            for host, of_host in self.changes.items()
+        }
+        return Stops("stop", agents, asks_from=1)
 
     def lines(self) -> list[PlanLine]:
         """The same for people."""

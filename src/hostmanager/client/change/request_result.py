@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hostmanager.client.errors import ManagerError
@@ -33,7 +34,7 @@ def wait_started(manager: ManagerClient) -> OperationResult:
     while time.monotonic() < deadline and session.get("status") != "running":
         session = manager.session()
         if session.get("status") == "done":
-            texts = [str(text) for _, text in session.get("messages") or []]
-            return OperationResult(bool(session.get("success")), texts[-1] if texts else "it ended")
+            result = OperationResult.of_session(session)
+            return replace(result, text=result.text or "it ended")
         time.sleep(START_CHECK_INTERVAL)
     return OperationResult(True, "started")

@@ -12,11 +12,6 @@ from hostmanager.client.status.model import AgentStatus, HostStatus, unreachable
 from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import join_names
 
-NOBODY_KEEPS = (
-    "{hosts} {do} not answer, and there is no alarm service at the router that could keep a silence "
-    "(`hostmanager alerts`)."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class SilencePlan:
@@ -107,8 +102,10 @@ def plan_silence(
 
 
 def _nobody_keeps(hosts: Sequence[str]) -> str:
-    do = "do" if len(hosts) > 1 else "does"
-    return NOBODY_KEEPS.format(hosts=join_names(hosts), do=do)
+    return (
+        f"{join_names(hosts)} {'do' if len(hosts) > 1 else 'does'} not answer, and there is no alarm "
+        "service at the router that could keep a silence (`hostmanager alerts`)."
+    )
 
 
 def _for_alarm_service(

@@ -69,21 +69,6 @@ class Stops:
         }
 
 
-def is_running(child: Mapping[str, Any] | None) -> bool:
-    """Whether an agent runs or is about to, so that a request could stop it.
-
-    One that waits to be started again counts; one that its manager stops already does not.
-    """
-    if child is None:
-        return False
-    state = child["next_action"]
-    if state == "wait_dead":
-        return bool(child["target_state"] == "up" or child.get("restarting"))
-    if state == "?":
-        return bool(child.get("pid") or child.get("container"))
-    return bool(state != "down")
-
-
 def list_hosts(hosts: Sequence[str]) -> str:
     """Name hosts: ``daq1``, ``daq1 and daq2``, ``daq1, daq2 and 7 more hosts``."""
     if len(hosts) > MAX_HOSTS_NAMED:

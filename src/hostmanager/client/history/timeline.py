@@ -151,7 +151,8 @@ class _HostBuilder:
                 track.change(event.time, "up", event.text, fact.after)
         if fact.operation == "silence" and fact.kind == "request":
             self._silence(event.instance_id or "", event)
-        self._mark(event)
+        if kind := _mark_kind(event):
+            self.marks.append((event.instance_id or "", Mark(event.time, kind, event.text)))
         self._last = max(self._last, event.time)
 
     def finish(self, known: HostEvents) -> dict[str, list[Band]]:
@@ -251,11 +252,6 @@ class _HostBuilder:
             silences.append(
                 Band(event.time, event.time + seconds, "silenced", StatusSeverity.INFO, event.text)
             )
-
-    def _mark(self, event: JournalEvent) -> None:
-        kind = _mark_kind(event)
-        if kind:
-            self.marks.append((event.instance_id or "", Mark(event.time, kind, event.text)))
 
 
 def _mark_kind(event: JournalEvent) -> str:

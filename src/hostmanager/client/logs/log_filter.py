@@ -44,15 +44,6 @@ class LogLine:
     instance_id: str
     text: str
 
-    def as_json(self) -> dict[str, object]:
-        """As programs get it."""
-        return {
-            "time": self.time,
-            "host": self.host,
-            "instance_id": self.instance_id,
-            "text": self.text,
-        }
-
 
 def level_of(line: str) -> int | None:
     """Find the level that a line names at its beginning; None if it names none."""

@@ -37,16 +37,11 @@ def find_run(
     journal = read_journal(manager, query, instance_id, answer_timeout)
     if journal.error:
         raise ManagerError(FailureKind.REFUSED, journal.error)
-    begins = run_starts(journal.entries)
-    if back >= len(begins):
-        known = pluralize(len(begins), "run")
-        raise ManagerError(FailureKind.REFUSED, f"its history has {known}, so no --run {back}")
-    return begins[-1 - back], begins[-back] if back else None
-
-
-def run_starts(entries: Sequence[Mapping[str, Any]]) -> list[float]:
-    """From when on output is of a run, for each launch in a journal; the oldest first."""
-    return [run.begin for run in runs(entries)]
+    known = runs(journal.entries)
+    if back >= len(known):
+        number = pluralize(len(known), "run")
+        raise ManagerError(FailureKind.REFUSED, f"its history has {number}, so no --run {back}")
+    return known[-1 - back].begin, known[-1 - back].end
 
 
 @dataclass(frozen=True, slots=True)

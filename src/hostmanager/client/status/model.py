@@ -173,6 +173,21 @@ def is_done(child: Mapping[str, Any] | None) -> bool:
     return bool(child and child.get("done")) and child["next_action"] == "down"  # type: ignore[index]
 
 
+def is_running(child: Mapping[str, Any] | None) -> bool:
+    """Whether an agent runs or is about to, so that a request could stop it.
+
+    One that waits to be started again counts; one that its manager stops already does not.
+    """
+    if child is None:
+        return False
+    state = child["next_action"]
+    if state == "wait_dead":
+        return bool(child["target_state"] == "up" or child.get("restarting"))
+    if state == "?":
+        return bool(child.get("pid") or child.get("container"))
+    return bool(state != "down")
+
+
 def last_exit_text(child: Mapping[str, Any]) -> str:
     """How it exited last: ``code 3``, ``SIGKILL``; empty if it never did."""
     last_exit = child.get("last_exit")

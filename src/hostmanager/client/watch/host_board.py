@@ -169,12 +169,9 @@ def with_last_known(status: HostStatus, last: HostStatus | None) -> HostStatus:
     known = {agent.instance_id: agent for agent in last.agents}
     agents = [_as_last_known(agent, known.pop(agent.instance_id, None)) for agent in status.agents]
     # What has no entry in the site config, such as unmanaged services.
-    agents += [_as_last_known(_nothing_known(agent), agent) for agent in known.values()]
+    nothing = AgentStatus(status.host.name, "", severity=StatusSeverity.UNKNOWN)
+    agents += [_as_last_known(replace(nothing, instance_id=name), known[name]) for name in known]
     return replace(status, agents=tuple(agents))
-
-
-def _nothing_known(agent: AgentStatus) -> AgentStatus:
-    return AgentStatus(agent.host, agent.instance_id, severity=StatusSeverity.UNKNOWN)
 
 
 def _as_last_known(agent: AgentStatus, last: AgentStatus | None) -> AgentStatus:

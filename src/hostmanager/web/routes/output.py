@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import quote
 
 from aiohttp import web
@@ -136,7 +136,7 @@ async def _text(reader: AgentReader) -> web.StreamResponse:
 
 async def _json_lines(reader: AgentReader) -> web.StreamResponse:
     view = await _read_all(reader)
-    text = "".join(f"{json.dumps(line.as_json())}\n" for line in view.lines)
+    text = "".join(f"{json.dumps(asdict(line))}\n" for line in view.lines)
     return _file(reader, text, "application/jsonl", "jsonl")
 
 

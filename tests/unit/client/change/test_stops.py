@@ -5,8 +5,9 @@ from tests.support.http_bridge import child
 
 from hostmanager.client.change.die_plan import plan_die, stops_of
 from hostmanager.client.change.pull_plan import plan_pull
-from hostmanager.client.change.stops import Stops, is_running, list_hosts
+from hostmanager.client.change.stops import Stops, list_hosts
 from hostmanager.client.errors import FailureKind, ManagerError
+from hostmanager.client.status.model import is_running
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hostmanager.client.logs.log_filter import (
     level_of,
     split_records,
 )
-from hostmanager.client.logs.log_runs import LAUNCH_MARGIN, run_starts
+from hostmanager.client.logs.log_runs import LAUNCH_MARGIN, runs
 
 LOG = """\
 2026-11-28T05:28:31+0000 starting
@@ -125,5 +125,5 @@ def test_runs_are_separated_between_an_exit_and_the_next_launch():
         entry("exit", 131.0, launched=False),
         entry("launch", 133.0, launched=True),
     ]
-    assert run_starts(entries) == [100.0 - LAUNCH_MARGIN, 112.0, 132.0]
-    assert run_starts([]) == []
+    assert [run.begin for run in runs(entries)] == [100.0 - LAUNCH_MARGIN, 112.0, 132.0]
+    assert runs([]) == []
