@@ -53,24 +53,28 @@ def read_stat(pid: int) -> list[bytes] | None:
     Raises:
         OSError: It cannot be read, whatever it is (no file descriptors left, say).
     """
-    text = read_file(pid, "stat", 4096)
+    text = _read_stat(pid)
     fields = (text or b"").rpartition(b")")[2].split()
     return fields if len(fields) > _EXIT_CODE else None
 
 
 def read_state(pid: int) -> bytes | None:
-    """The letter of the state of a process, with one read; None when it is gone.
+    """The letter of the state of a process; None when it is gone.
 
     Raises:
         OSError: It cannot be read, whatever it is (no file descriptors left, say).
     """
+    return (_read_stat(pid) or b"").rpartition(b") ")[2][:1] or None
+
+
+def _read_stat(pid: int) -> bytes | None:
+    """The line /proc/PID/stat, which the kernel gives as a whole; see `read_file`."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     try:
-        # The name before it ends here, whatever it is: what follows are numbers.
-        return os.read(fd, 4096).rpartition(b") ")[2][:1] or None
+        return os.read(fd, 4096)
     except (ProcessLookupError, PermissionError):
         return None
     finally:

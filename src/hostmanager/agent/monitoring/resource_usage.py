@@ -12,13 +12,14 @@ from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hostmanager.core.protocols import Clock
 from hostmanager.core.snapshot import Snapshot
 from hostmanager.util.guard import Guard
 from hostmanager.util.numbers import parse_number
-from hostmanager.util.procfs import list_pids, read_file, read_stat
+from hostmanager.util.procfs import list_pids, read_file, read_stat, session_id
 from hostmanager.util.text import format_duration
 
 INTERVAL = 30.0
@@ -109,20 +110,26 @@ def _owner(pid: int, processes: Mapping[int, _Process], owners: Mapping[int, str
 
 
 def _read(pid: int) -> _Process | None:
+    """Read what all processes of the host are asked; those of the kernel have no session."""
+    if not session_id(pid):
+        return None
     try:
         fields = read_stat(pid)
     except OSError:
         return None
     if fields is None or fields[0] in (b"Z", b"X"):
         return None
-    numbers = [parse_number(field) or 0 for field in fields]
     return _Process(
-        numbers[_PARENT],
-        numbers[_SESSION],
-        sum(numbers[_CPU]) / _TICKS,
-        numbers[_THREADS],
-        numbers[_RESIDENT] * _PAGE,
+        _number(fields[_PARENT]),
+        _number(fields[_SESSION]),
+        sum(map(_number, fields[_CPU])) / _TICKS,
+        _number(fields[_THREADS]),
+        _number(fields[_RESIDENT]) * _PAGE,
     )
+
+
+def _number(field: bytes) -> int:
+    return parse_number(field) or 0
 
 
 def _sum(pids: Iterable[int], processes: Mapping[int, _Process], now: float) -> Usage:
@@ -149,27 +156,35 @@ def _total(values: Iterable[int | None]) -> int | None:
 
 
 def _open_files(pid: int) -> int | None:
-    with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-        return sum(1 for _ in entries)
+    with suppress(OSError):
+        # Since Linux 6.2 this is their number; before, it is 0.
+        if size := Path(f"/proc/{pid}/fd").stat().st_size:
+            return size
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return sum(1 for _ in entries)
     return None
 
 
 def _peak(pid: int) -> int | None:
-    return _field(pid, "status", b"VmHWM:", 1024)
+    (kilobytes,) = _fields(pid, "status", b"VmHWM:")
+    return None if kilobytes is None else kilobytes * 1024
 
 
-def _disk(pid: int) -> tuple[int | None, int | None]:
-    return _field(pid, "io", b"read_bytes:"), _field(pid, "io", b"write_bytes:")
+def _disk(pid: int) -> list[int | None]:
+    return _fields(pid, "io", b"read_bytes:", b"write_bytes:")
 
 
-def _field(pid: int, file: str, name: bytes, unit: int = 1) -> int | None:
-    """A number in a file of lines such as ``name: 12 kB``; None if it may not be read."""
+def _fields(pid: int, file: str, *names: bytes) -> list[int | None]:
+    """The numbers in a file of lines such as ``name: 12 kB``; None if it may not be read."""
     with suppress(OSError):
-        for line in (read_file(pid, file, 8192) or b"").splitlines():
-            if line.startswith(name):
-                number = parse_number(line.split()[1])
-                return None if number is None else number * unit
-    return None
+        text = b"\n" + (read_file(pid, file, 8192) or b"")
+        return [_number_after(text, b"\n" + name) for name in names]
+    return [None] * len(names)
+
+
+def _number_after(text: bytes, name: bytes) -> int | None:
+    words = text.partition(name)[2][:32].split(maxsplit=1)
+    return parse_number(words[0]) if words else None
 
 
 class ResourceSampler:
