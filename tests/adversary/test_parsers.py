@@ -1,6 +1,6 @@
 """Every parser of bytes that somebody else writes: a value, "not ours" or its declared error.
 
-What counts as an error is the parser's own (`QueryError`, `SiteFileError` …); any other exception
+What counts as an error is the parser's own (`RequestError`, `SiteFileError` …); any other exception
 fails. Values are used as the program uses them: shown, put into JSON, made into names of files.
 """
 
@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostmanager.agent.operations.history import QueryError, check_query
+from hostmanager.agent.operations.history import check_query
 from hostmanager.agent.operations.output import check_output_query
 from hostmanager.agent.targets.store import TargetStore
 from hostmanager.composefile import loader as reading
@@ -340,7 +340,7 @@ def test_queries(instance_id, limit, since):
         (check_query, {"instance_id": instance_id, "limit": limit, "since": since}),
         (check_output_query, {"instance_id": instance_id, "lines": limit, "since": since}),
     ):
-        with suppress(QueryError):
+        with suppress(RequestError):
             query = ask(params)
             assert 1 <= query.limit <= 10_000
 

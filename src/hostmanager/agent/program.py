@@ -30,7 +30,6 @@ from hostmanager.agent.framework.event_loop import (
 )
 from hostmanager.agent.host import NotRunningError
 from hostmanager.agent.metrics.page import start_page
-from hostmanager.agent.metrics.view import RouterView
 from hostmanager.agent.settings import ManagerSettings
 from hostmanager.agent.targets.startup_state import StartupState, load_startup_state
 from hostmanager.drivers.process import LaunchGate
@@ -96,7 +95,7 @@ class ManagerProgram:
         soon(self.notifier.ready)
         soon(parts.compose.start)
         if self.namespace.metrics is not None:
-            soon(start_page, self.namespace.metrics, parts, self.loop, self._router_view)
+            soon(start_page, self.namespace.metrics, parts, self.loop)
         try:
             self._import_ocs()
             sys.setswitchinterval(usual)
@@ -185,10 +184,6 @@ class ManagerProgram:
         self.gate.open()  # registered or refused: that is all of the manager's own start
         self.guard.call("the status for systemd", self.notifier.changed)
 
-    def _router_view(self) -> RouterView:
-        session = self.session
-        return RouterView(session.realm_joined, session.join_count) if session else RouterView()
-
     def _status(self) -> str:
         router = "no router" if self.session is None else self.session.status_text
         records, running = self.parts.snapshot.values(), self.parts.host.running
@@ -220,7 +215,7 @@ class ManagerProgram:
             self.exit_code = EXIT_OK if result.ok else EXIT_FAILED
             await self.parts.target_store.flush()
             if after_die:
-                await self.manager.wait_for_result_poll()
+                await self.session.wait_for_result_poll()
             await self.connection.close(GOODBYE_TIMEOUT)
         except Exception:
             log.exception("the end failed")

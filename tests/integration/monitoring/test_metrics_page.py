@@ -20,7 +20,7 @@ from hostmanager.agent.metrics import server as module
 from hostmanager.agent.metrics.event_counts import READY_BUCKETS, Histogram
 from hostmanager.agent.metrics.page import start_page
 from hostmanager.agent.metrics.server import HostManagerCollector, MetricsError, make_server
-from hostmanager.agent.metrics.view import HostView, RouterView
+from hostmanager.agent.metrics.view import HostView
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord
@@ -36,7 +36,8 @@ VIEW = HostView(
     now=Timestamp(1000.0, 1_700_000_000.0),
     host="daq1",
     supervising=True,
-    router=RouterView(True, 2),
+    router_connected=True,
+    router_registrations=2,
     records={RECORD.spec.instance_id: RECORD},
     health={},
     usage={},
@@ -205,8 +206,8 @@ def test_where_the_client_library_is_missing_operators_are_told(loop, monkeypatc
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.delitem(sys.modules, "hostmanager.agent.metrics.server")
     told: list[str] = []
-    host = SimpleNamespace(emit_message=told.append)
-    start_page(ListenAddress("127.0.0.1", 0), host, loop, RouterView)
+    parts = SimpleNamespace(messages=SimpleNamespace(emit=told.append))
+    start_page(ListenAddress("127.0.0.1", 0), parts, loop)
     wait_for(lambda: told, 20, "the message")
     assert "prometheus_client" in told[0]
     assert "pip install prometheus-client" in told[0]
@@ -214,8 +215,8 @@ def test_where_the_client_library_is_missing_operators_are_told(loop, monkeypatc
 
 def test_a_manager_that_takes_any_port_says_which_one(loop):
     told: list[str] = []
-    host = SimpleNamespace(emit_message=told.append)
-    start_page(ListenAddress("127.0.0.1", 0), host, loop, RouterView)
+    parts = SimpleNamespace(messages=SimpleNamespace(emit=told.append))
+    start_page(ListenAddress("127.0.0.1", 0), parts, loop)
     wait_for(lambda: told, 20, "the message")
     port = re.fullmatch(r"the metrics are at port (\d+) \(--metrics 127\.0\.0\.1:0\)", told[0])[1]
     socket.create_connection(("127.0.0.1", int(port)), timeout=20).close()

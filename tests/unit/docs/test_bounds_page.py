@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from hostmanager.agent import audit
-from hostmanager.agent.operations import coroutine_operation as operation
+from hostmanager.agent.operations import operation
 from hostmanager.agent.operator_messages import (
     MAX_EARLY_MESSAGES,
     MAX_TEXT_CHARS,

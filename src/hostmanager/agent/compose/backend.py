@@ -5,7 +5,6 @@ Nothing here waits for an engine: what it does not answer is shown as unknown.
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +13,8 @@ from typing import Any
 from hostmanager.agent.compose.catalog import (
     ServiceCatalog,
     build_catalog,
-    describe_running_elsewhere,
-    running_elsewhere,
 )
-from hostmanager.agent.compose.image_pull import IGNORE_ORPHANS_ENV, ImagePull, compose_command
+from hostmanager.agent.compose.image_pull import ImagePull
 from hostmanager.agent.compose.orphan_containers import OrphanContainers
 from hostmanager.agent.compose.protocol import (
     AddMessage,
@@ -25,15 +22,14 @@ from hostmanager.agent.compose.protocol import (
     ContainerOutput,
     TaskOutcome,
 )
-from hostmanager.composefile.command import CompletedCommand, find_compose
-from hostmanager.composefile.loader import project_args
-from hostmanager.composefile.model import ComposeFile, ComposeFileError, FileStatus
+from hostmanager.agent.compose.service_commands import ServiceCommands
+from hostmanager.composefile.command import find_compose
+from hostmanager.composefile.model import ComposeFile, FileStatus
 from hostmanager.composefile.variables import describe_unset
 from hostmanager.composefile.watcher import ComposeFileWatcher, describe_new_project
-from hostmanager.core.model import InstanceSpec, ServiceRef
+from hostmanager.core.model import InstanceSpec
 from hostmanager.core.record import InstanceRecord
-from hostmanager.drivers.compose.container import Container, from_list, unix_time
-from hostmanager.drivers.compose.diff import containers_of
+from hostmanager.drivers.compose.container import Container, unix_time
 from hostmanager.drivers.compose.driver import ComposeDriver
 from hostmanager.drivers.compose.engine import Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.host_processes import find_listener, local_port
@@ -82,7 +78,13 @@ class EngineComposeBackend(ComposeBackend):
         self._projects: frozenset[str] = frozenset()
         self.on_change: Callable[[], None] = lambda: None
         self.watcher = ContainerWatcher(self._open_engine)
-        self.driver: ComposeDriver = ComposeDriver(self.watcher, self._run_compose, emit_message)
+        self.file_watcher = ComposeFileWatcher(
+            self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._on_files_change
+        )
+        commands = ServiceCommands(self.file_watcher, self.watcher, cwd, prefix)
+        self.file_watcher.keeps_project = self._has_running
+        self.file_watcher.find_running_project = commands.find_running_project
+        self.driver: ComposeDriver = ComposeDriver(self.watcher, commands.run, emit_message)
         self._driver_lost = self.watcher.on_lost
         self._driver_synced = self.watcher.on_synced
         self.watcher.on_lost = self._on_lost
@@ -91,11 +93,6 @@ class EngineComposeBackend(ComposeBackend):
         self._closing = False
         self._running_tasks: set[asyncio.Task[TaskOutcome]] = set()
         self._reported_status: dict[str, tuple[bool, str]] = {}
-        self.file_watcher = ComposeFileWatcher(
-            self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._on_files_change
-        )
-        self.file_watcher.keeps_project = self._has_running
-        self.file_watcher.find_running_project = self._find_running_project
         self._image_pull = ImagePull(self.file_watcher, self.watcher, cwd)
         self.services = ServiceCatalog(prefix, self.paths, is_loaded=False)
         self._orphans = OrphanContainers(self.watcher, cwd)
@@ -166,50 +163,6 @@ class EngineComposeBackend(ComposeBackend):
             if container.project == file.project
         )
 
-    async def _find_running_project(self, file: ComposeFile) -> str:
-        """The project in which the agents of a file run, if none of them runs in its own.
-
-        Its name changed while no manager ran. Without an engine nobody knows; then a start is
-        refused later, rather than a second copy of an agent made.
-        """
-        agents = [name for name in file.services if name.startswith(self.prefix)]
-        try:
-            containers = await self._all_containers()
-        except EngineError:
-            return ""
-        if any(c.alive and c.project == file.project and c.service in agents for c in containers):
-            return ""
-        elsewhere = running_elsewhere(containers, file.project, agents, self._paths(file))
-        projects = {container.project for container in elsewhere}
-        return projects.pop() if len(projects) == 1 else ""
-
-    async def _all_containers(self) -> list[Container]:
-        engine = self.watcher.engine
-        listed = await engine.compose_containers() if engine is not None else []
-        return [c for entry in listed if (c := from_list(entry, None)) is not None]
-
-    def _paths(self, file: ComposeFile) -> tuple[str, str]:
-        """Its paths, as compose writes them on its containers."""
-        return os.path.normpath(self._cwd / file.path), os.fspath(file.resolved_path)
-
-    async def _require_single(self, service: ServiceRef) -> None:
-        """Refuse a container beside one that another project made of the same agent.
-
-        Only services that are agents by their name: others may run in several projects.
-        """
-        file = self.file_watcher.files.get(service.file)
-        if file is None or not service.name.startswith(self.prefix):
-            return
-        try:
-            containers = await self._all_containers()
-        except EngineError as error:
-            self.watcher.check_connection(error)
-            raise ComposeFileError(str(error)) from None
-        paths = self._paths(file)
-        elsewhere = running_elsewhere(containers, service.project, [service.name], paths)
-        if elsewhere:
-            raise ComposeFileError(describe_running_elsewhere(elsewhere[0]))
-
     def status(self) -> dict[str, FileStatus]:
         """Whether each file could be loaded (contract, section 5)."""
         shown = {}
@@ -233,42 +186,6 @@ class EngineComposeBackend(ComposeBackend):
             self._emit_message("docker", "The Docker Engine answers again.")
         self._disconnected = False
         self._driver_synced()
-
-    async def _run_compose(self, service: ServiceRef, *args: str) -> CompletedCommand:
-        """Run a compose command for a service; without arguments, check whether its file can be used."""
-        compose = compose_command(self.file_watcher)
-        ok, _, text = self.file_watcher.status.get(service.file, (True, 0.0, ""))
-        if not ok:
-            raise ComposeFileError(text)
-        file = self._cwd / service.file
-        if args[:1] == ("up",) or not args:
-            await self._require_single(service)
-        if not args:
-            self._require_variables(service)
-            return CompletedCommand(0, "", "")
-        loaded = self.file_watcher.files.get(service.file)
-        named = project_args(service.project) if loaded and loaded.new_project else ()
-        return await compose.run(
-            *named, *args, service.name, file=file, extra_env=IGNORE_ORPHANS_ENV
-        )
-
-    def _require_variables(self, service: ServiceRef) -> None:
-        """Refuse to replace a container by one whose settings lack what a variable should give.
-
-        What runs with these very settings is known to run with them.
-        """
-        loaded = self.file_watcher.files.get(service.file)
-        unset = (
-            [each for each in loaded.unset if each.service in ("", service.name)] if loaded else []
-        )
-        if unset and not self._runs_as_loaded(service):
-            raise ComposeFileError(describe_unset(unset))
-
-    def _runs_as_loaded(self, service: ServiceRef) -> bool:
-        loaded = self.file_watcher.files[service.file].services.get(service.name)
-        digest = loaded.digest if loaded is not None else ""
-        containers = containers_of(service, tuple(self.watcher.containers.values()))
-        return any(c.alive and c.digest == digest != "" for c in containers)
 
     # --- views ------------------------------------------------------------------------------
 

@@ -37,6 +37,12 @@ log = logging.getLogger(__name__)
 REFUSED_RETRY_INTERVAL = 2.0
 """Seconds between attempts to register after the router has refused it: the id is taken, say."""
 
+REPLY_FLUSH = 0.15
+"""Seconds from a reply to its arrival: the manager leaves thereafter."""
+
+RESULT_POLL_TIMEOUT = 2.0
+"""Seconds that a client has to request the result of `die`; later, nobody is there to reply."""
+
 MAX_WAITING_CALLS = 100
 """Calls of one operation that wait for their turn; one more is refused."""
 
@@ -52,7 +58,6 @@ class RouterSession(OCSAgent):
         join_count: How often it was registered.
         left: Set while it is not in the realm.
         closing: Whether the program is about to end.
-        die_acknowledged: Set once a client has got the result of `die`.
         on_change: Called when it has come or gone.
         on_router: Called with the reason why the router went, or with None when it came.
     """
@@ -71,7 +76,7 @@ class RouterSession(OCSAgent):
         self.join_count = 0
         self.left = asyncio.Event()
         self.closing = False
-        self.die_acknowledged = asyncio.Event()
+        self._die_acknowledged = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
         self.on_router: Callable[[str | None], None] = lambda _: None
         self._refusal_reported = False
@@ -246,8 +251,15 @@ class RouterSession(OCSAgent):
     def _finish_reply(self, reply: Any) -> Any:
         status, text, session = reply
         if session.get("op_name") == "die" and session.get("status") == "done":
-            self.die_acknowledged.set()
+            self._die_acknowledged.set()
         return status, truncate(str(text), MAX_TEXT_CHARS), session
+
+    async def wait_for_result_poll(self) -> None:
+        """Give the client that requested `die` the time to get its result."""
+        if self.realm_joined:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._die_acknowledged.wait(), RESULT_POLL_TIMEOUT)
+        await asyncio.sleep(REPLY_FLUSH)
 
     def _unexpected_failure(self, failure: Any) -> Any:
         self._guard.call("a call of a client", failure.raiseException)

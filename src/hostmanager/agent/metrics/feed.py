@@ -105,30 +105,6 @@ def encode_field_id(instance_id: str) -> str:
     )
 
 
-def decode_field_id(text: str) -> str:
-    """Read what `encode_field_id` wrote.
-
-    Raises:
-        ValueError: It did not write that.
-    """
-
-    def char(match: re.Match[str]) -> bytes:
-        escape = match[1]
-        return (
-            match[0].encode()
-            if escape is None
-            else b"-"
-            if escape == "_"
-            else bytes.fromhex(escape)
-        )
-
-    parts = re.finditer(r"_(_|[0-9a-f]{2})|[A-Za-z0-9]+|_", text)
-    instance_id = b"".join(map(char, parts)).decode("utf-8", "surrogatepass")
-    if encode_field_id(instance_id) != text:
-        raise ValueError(f"{text!r} is no encoded instance-id")
-    return instance_id
-
-
 def field_name(instance_id: str, field: str) -> str:
     """The name of an agent's field in the feed: ``agent_fake__data1_state``.
 
@@ -140,18 +116,6 @@ def field_name(instance_id: str, field: str) -> str:
     digest = sha256(instance_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     kept = MAX_FIELD_CHARS - len(f"agent__x_{digest}_{field}")
     return f"agent_{encode_field_id(instance_id)[:kept]}_x_{digest}_{field}"
-
-
-def parse_field_name(name: str) -> tuple[str, str]:
-    """The instance-id and the field that a name stands for.
-
-    Raises:
-        ValueError: It is no such name, or has a digest in it.
-    """
-    head, _, field = name.rpartition("_")
-    if not head.startswith("agent_"):
-        raise ValueError(f"{name!r} is no field of an agent")
-    return decode_field_id(head.removeprefix("agent_")), field
 
 
 def tag_value(instance_id: str) -> str:
@@ -209,6 +173,20 @@ def _message(
             tags[name]["agent"] = tag_value(instance_id)
     times = [at for at, _ in samples]
     return {"block_name": block, "timestamps": times, "data": data, "influxdb_tags": tags}
+
+
+def start_feed(agent: Any, parts: ManagerParts) -> "FeedPublisher":
+    """Publish samples in a feed of an agent of OCS from now on."""
+    feed = agent.register_feed(FEED_NAME, record=True, buffer_time=math.inf)
+
+    def publish(blocks: list[FeedBlock]) -> None:
+        for block in blocks:  # it only gathers them: its buffer is never old enough
+            feed.publish_message(block)
+        feed.flush_buffer()
+
+    publisher = FeedPublisher(parts, publish, lambda: bool(agent.realm_joined))
+    publisher.start()
+    return publisher
 
 
 class FeedPublisher:

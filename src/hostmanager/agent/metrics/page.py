@@ -2,9 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 
-from hostmanager.agent.metrics.view import RouterView, take_view
+from hostmanager.agent.metrics.view import take_view
 from hostmanager.agent.parts import ManagerParts
 from hostmanager.util.listen_address import ListenAddress
 
@@ -18,7 +17,6 @@ def start_page(
     address: ListenAddress,
     parts: ManagerParts,
     loop: asyncio.AbstractEventLoop,
-    router: Callable[[], RouterView],
 ) -> None:
     """Serve the metrics of a host until the program ends, in threads.
 
@@ -37,7 +35,7 @@ def start_page(
             text = f"--metrics {address}: {error}; {_REMEDY}"
             loop.call_soon_threadsafe(parts.messages.emit, text)
             return
-        collector = HostManagerCollector(loop, lambda: take_view(parts, router()))
+        collector = HostManagerCollector(loop, lambda: take_view(parts))
         try:
             server = make_server(address, collector)
         except MetricsError as error:

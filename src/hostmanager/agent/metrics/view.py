@@ -16,26 +16,14 @@ from hostmanager.core.record import InstanceRecord
 
 
 @dataclass(frozen=True, slots=True)
-class RouterView:
-    """How it is with the router.
-
-    Attributes:
-        connected: Whether the manager is registered there.
-        registrations: How often it was.
-    """
-
-    connected: bool = False
-    registrations: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class HostView:
     """What is known of a host; see the table of metrics for what it means."""
 
     now: Timestamp
     host: str
     supervising: bool
-    router: RouterView
+    router_connected: bool
+    router_registrations: int
     records: Mapping[str, InstanceRecord]
     health: Mapping[str, Health | None]
     usage: Mapping[str, Usage]
@@ -48,13 +36,13 @@ class HostView:
     orphans: int = 0
     targets_kept: bool = True
     journal_writable: bool = True
-    journal_waiting: int = 0
-    journal_lost: int = 0
+    journal_waiting_entries: int = 0
+    journal_lost_entries: int = 0
     log_daemon_running: bool | None = None
     log_daemon_starts: int = 0
 
 
-def take_view(parts: ManagerParts, router: RouterView) -> HostView:
+def take_view(parts: ManagerParts) -> HostView:
     """Take a view of a host; on its loop."""
     ids = list(parts.snapshot)
     usage = {i: parts.resources.usage(i) for i in ids}
@@ -64,7 +52,8 @@ def take_view(parts: ManagerParts, router: RouterView) -> HostView:
         now=parts.clock.now(),
         host=parts.settings.host,
         supervising=parts.host.running,
-        router=router,
+        router_connected=parts.router_absence.is_connected,
+        router_registrations=parts.router_absence.registrations,
         records=dict(parts.snapshot),
         health={i: parts.health.health(i) for i in ids},
         usage={i: used for i, used in usage.items() if used is not None},
@@ -77,8 +66,8 @@ def take_view(parts: ManagerParts, router: RouterView) -> HostView:
         orphans=len(parts.compose.orphans()),
         targets_kept=not parts.target_store.not_kept,
         journal_writable=parts.journal.error is None,
-        journal_waiting=parts.journal.waiting,
-        journal_lost=parts.journal.lost,
+        journal_waiting_entries=parts.journal.waiting,
+        journal_lost_entries=parts.journal.lost,
         log_daemon_running=None if sink is None else sink.running,
         log_daemon_starts=0 if sink is None else sink.starts,
     )

@@ -23,22 +23,31 @@ class RouterAbsence:
     Args:
         journal: Where that is recorded.
         now: Returns the present.
+
+    Attributes:
+        is_connected: Whether the manager is registered there.
+        registrations: How often it was.
     """
 
     def __init__(self, journal: Journal, now: Callable[[], Timestamp]) -> None:
         self._journal = journal
         self._now = now
+        self.is_connected = False
+        self.registrations = 0
         self._lost_at: Timestamp | None = None
         self._back_at: Timestamp | None = None
 
     def on_lost(self, reason: str) -> None:
         """The connection to the router is gone."""
+        self.is_connected = False
         if self._lost_at is None:
             self._lost_at = self._now()
             audit.record_router_lost(self._journal, reason)
 
     def on_connected(self) -> None:
         """The router is there (again)."""
+        self.is_connected = True
+        self.registrations += 1
         if self._lost_at is not None:
             self._back_at = self._now()
             audit.record_router_back(

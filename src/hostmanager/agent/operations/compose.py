@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from hostmanager.agent.operations.coroutine_operation import (
+from hostmanager.agent.operations.operation import (
     ManagedHost,
     TaskResult,
     add_message,
     operation,
-    takes_origin,
 )
 
 
-@takes_origin
 @operation()
 async def remove_orphans(manager: ManagedHost, session: Any, params: dict[str, Any]) -> TaskResult:
     """remove_orphans()
@@ -28,7 +26,6 @@ async def remove_orphans(manager: ManagedHost, session: Any, params: dict[str, A
     return await manager.parts.compose.remove_orphans(lambda text: add_message(session, text))
 
 
-@takes_origin
 @operation()
 async def docker_pull(manager: ManagedHost, session: Any, params: dict[str, Any]) -> TaskResult:
     """docker_pull()

@@ -14,11 +14,8 @@ from typing import Any
 
 from ocs import ocs_agent
 
-from hostmanager.agent.operations.coroutine_operation import (
-    ManagedHost,
-    TaskResult,
-    operation,
-)
+from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
+from hostmanager.core.requests import RequestError
 from hostmanager.journal import EntryKind, Journal, JournalError, Query
 
 MAX_HISTORY_LIMIT = 10_000
@@ -37,10 +34,6 @@ RESULT_TTL = 60.0
 KINDS = tuple(kind.value for kind in EntryKind)
 
 
-class QueryError(ValueError):
-    """A parameter of `history` makes no sense; the text is for people."""
-
-
 def is_integer(value: Any) -> bool:
     """Whether a parameter is a whole number; for JSON, True is not one."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -52,22 +45,24 @@ def check_query(
     """Check the parameters as they came from a client, who knows the limit by `limit_name`.
 
     Raises:
-        QueryError: One of them makes no sense.
+        RequestError: One of them makes no sense.
     """
     instance_id, limit, since = params["instance_id"], params["limit"], params["since"]
     before, after, kinds = params.get("before"), params.get("after"), params.get("kinds")
     if instance_id is not None and not isinstance(instance_id, str):
-        raise QueryError("'instance_id' must be the name of an instance, or None for all.")
+        raise RequestError("'instance_id' must be the name of an instance, or None for all.")
     if not is_integer(limit) or not 1 <= limit <= max_limit:
-        raise QueryError(f"'{limit_name}' must be a whole number from 1 to {max_limit}.")
+        raise RequestError(f"'{limit_name}' must be a whole number from 1 to {max_limit}.")
     for name, value in (("before", before), ("after", after)):
         if value is not None and not (is_integer(value) and 0 <= value < 2**63):
-            raise QueryError(f"'{name}' must be the id of an entry, from 0 to 2**63 - 1, or None.")
+            raise RequestError(
+                f"'{name}' must be the id of an entry, from 0 to 2**63 - 1, or None."
+            )
     since, until = _unix_time("since", since), _unix_time("until", params.get("until"))
     if kinds is not None and not (
         isinstance(kinds, list | tuple) and set(map(repr, kinds)) <= set(map(repr, KINDS))
     ):
-        raise QueryError(f"'kinds' must be a list of these, or None: {', '.join(KINDS)}.")
+        raise RequestError(f"'kinds' must be a list of these, or None: {', '.join(KINDS)}.")
     kinds = tuple(dict.fromkeys(kinds or ()))
     return Query(instance_id, limit, since, before, MAX_PAGE_CHARS, until, after, kinds)
 
@@ -80,7 +75,7 @@ def _unix_time(name: str, value: Any) -> float | None:
     except (TypeError, OverflowError):
         valid = False
     if not valid:
-        raise QueryError(f"'{name}' must be a Unix time in seconds, or None.")
+        raise RequestError(f"'{name}' must be a Unix time in seconds, or None.")
     return float(value)
 
 
@@ -129,8 +124,6 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     journal = manager.parts.journal
     try:
         page = await asyncio.to_thread(_read, journal, params)
-    except QueryError as error:
-        return False, str(error)
     except JournalError as error:
         session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
@@ -167,11 +160,11 @@ def _read(journal: Journal, params: Mapping[str, Any]) -> _Page:
     """Read the journal as a client wants it; waits for the disk.
 
     Raises:
-        QueryError: A parameter makes no sense.
+        RequestError: A parameter makes no sense.
         JournalError: The journal cannot be read.
     """
     if not isinstance(params["compact"], bool):
-        raise QueryError("'compact' must be True or False.")
+        raise RequestError("'compact' must be True or False.")
     if params["compact"]:
         short = journal.compact_page(check_query(params, max_limit=MAX_COMPACT_LIMIT))
         return _Page({"entries": [], "compact": short.text}, short.count, short.older)

@@ -5,7 +5,6 @@ operations are shown to operators by their clients.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,19 +16,18 @@ from twisted.internet.defer import Deferred, succeed
 
 from hostmanager.agent import audit
 from hostmanager.agent.framework.embedded import EmbeddedManager
-from hostmanager.agent.framework.router_session import RouterSession
+from hostmanager.agent.framework.router_session import REPLY_FLUSH, RouterSession
 from hostmanager.agent.host import NotRunningError, RequestResult
-from hostmanager.agent.metrics.feed import FEED_NAME, FeedBlock, FeedPublisher
+from hostmanager.agent.metrics.feed import FeedPublisher, start_feed
 from hostmanager.agent.operations.access import READ_LEVEL
 from hostmanager.agent.operations.compose import docker_pull, remove_orphans
-from hostmanager.agent.operations.coroutine_operation import (
+from hostmanager.agent.operations.history import history
+from hostmanager.agent.operations.operation import (
     TaskResult,
     add_message,
     as_deferred,
     operation,
-    takes_origin,
 )
-from hostmanager.agent.operations.history import history
 from hostmanager.agent.operations.output import output
 from hostmanager.agent.operations.resources import resources
 from hostmanager.agent.operations.restart import restart
@@ -47,12 +45,6 @@ from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.core.requests import RequestError
 from hostmanager.util.text import truncate
-
-REPLY_FLUSH = 0.15
-"""Seconds from a reply to its arrival: the manager leaves thereafter."""
-
-RESULT_POLL_TIMEOUT = 2.0
-"""Seconds that a client has to request the result of `die`; later, nobody is there to reply."""
 
 START_WAIT = 5.0
 """Seconds that an `update` waits for a manager process that is reading its site config."""
@@ -123,7 +115,7 @@ class HostManager:
         """Register all operations with the agent; what only reads is open to every client."""
         agent = self.agent
         if self._parts is not None:
-            self._start_feed(self._parts)
+            self._feed = start_feed(self.agent, self._parts)
         min_privs = getattr(agent.site_args, "min_privs", 1)
         changing = ("update", "restart", "silence", "remove_orphans", "docker_pull", "die")
         reading = ("history", "output", "resources")
@@ -150,17 +142,6 @@ class HostManager:
             "(a slow plugin, or a slow disk), so nothing was done. Try again soon."
         )
 
-    def _start_feed(self, parts: ManagerParts) -> None:
-        feed = self.agent.register_feed(FEED_NAME, record=True, buffer_time=math.inf)
-
-        def publish(blocks: list[FeedBlock]) -> None:
-            for block in blocks:  # it only gathers them: its buffer is never old enough
-                feed.publish_message(block)
-            feed.flush_buffer()
-
-        self._feed = FeedPublisher(parts, publish, lambda: bool(self.agent.realm_joined))
-        self._feed.start()
-
     def publish_figures(self) -> None:
         """The router is there: publish figures of all agents."""
         if self._feed is not None:
@@ -185,7 +166,7 @@ class HostManager:
             self.agent.site_args, self.docker_composes, self.docker_service_prefix
         )
         self._parts, self._before = embedded.parts, embedded.before
-        self._start_feed(self._parts)
+        self._feed = start_feed(self.agent, self._parts)
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down, embedded)
 
     def _shut_down(self, embedded: EmbeddedManager) -> "Deferred[TaskResult]":
@@ -222,7 +203,6 @@ class HostManager:
 
     # --- manager ----------------------------------------------------------------------------
 
-    @takes_origin
     @ocs_agent.param("requests", default=[])
     @ocs_agent.param("reload_config", default=True, type=bool)
     @operation()
@@ -306,7 +286,6 @@ class HostManager:
 
     # --- die --------------------------------------------------------------------------------
 
-    @takes_origin
     @ocs_agent.param("disown_dockers", default=False, type=bool)
     @ocs_agent.param("disown", default=False, type=bool)
     @operation()
@@ -347,13 +326,6 @@ class HostManager:
             self._stop_requested.set()
             await self._stopped.wait()
         return await self._stop_host()
-
-    async def wait_for_result_poll(self) -> None:
-        """Give the client that requested `die` the time to get its result."""
-        if self.agent.realm_joined:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.agent.die_acknowledged.wait(), RESULT_POLL_TIMEOUT)
-        await asyncio.sleep(REPLY_FLUSH)
 
     async def _stop_host(self) -> RequestResult:
         if self._disown:

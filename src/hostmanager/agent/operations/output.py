@@ -11,14 +11,11 @@ from typing import Any
 
 from ocs import ocs_agent
 
-from hostmanager.agent.operations.coroutine_operation import (
-    ManagedHost,
-    TaskResult,
-    operation,
-)
-from hostmanager.agent.operations.history import QueryError, check_query, is_integer
+from hostmanager.agent.operations.history import check_query, is_integer
+from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
 from hostmanager.agent.parts import ManagerParts
 from hostmanager.core.model import InstanceSpec, Kind
+from hostmanager.core.requests import RequestError
 from hostmanager.journal import Query
 from hostmanager.logd.paths import list_log_files, log_file, validate_id
 from hostmanager.logd.reader import Position, TimedLine, newest_page, tail
@@ -34,23 +31,23 @@ def check_output_query(params: Mapping[str, Any]) -> tuple[Query, Position | Non
     """Check the parameters as they came from a client.
 
     Raises:
-        QueryError: One of them makes no sense.
+        RequestError: One of them makes no sense.
     """
     renamed = {**params, "limit": params["lines"], "before": None}
     query = check_query(renamed, limit_name="lines")
     before = _position(params.get("before"))
     if query.instance_id is None:
         if query.limit > MAX_LINES_OF_ALL:
-            raise QueryError(
+            raise RequestError(
                 f"'lines' must be from 1 to {MAX_LINES_OF_ALL} for the output of all agents."
             )
         if before is not None:
-            raise QueryError("'before' needs an 'instance_id': it is a position in its output.")
+            raise RequestError("'before' needs an 'instance_id': it is a position in its output.")
         return query, None
     try:
         validate_id(query.instance_id)
     except ValueError as error:
-        raise QueryError(f"'instance_id': {error}") from None
+        raise RequestError(f"'instance_id': {error}") from None
     return query, before
 
 
@@ -59,7 +56,7 @@ def _position(value: Any) -> Position | None:
         return None
     numbers = list(value) if isinstance(value, list | tuple) else []
     if len(numbers) != 2 or not all(is_integer(n) and 0 <= n < 2**63 for n in numbers):
-        raise QueryError("'before' must be what a result has as 'older', or None.")
+        raise RequestError("'before' must be what a result has as 'older', or None.")
     return Position(*numbers)
 
 
@@ -91,10 +88,7 @@ async def output(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
       of its container, as long as there is one; ``file`` and ``older`` are
       null then. ``files`` are all that there are, older ones included.
     """
-    try:
-        query, before = check_output_query(params)
-    except QueryError as error:
-        return False, str(error)
+    query, before = check_output_query(params)
     data: dict[str, Any] = {
         "instance_id": query.instance_id,
         "lines": [],

@@ -5,11 +5,7 @@ from typing import Any
 from ocs import ocs_agent
 
 from hostmanager.agent.monitoring.resource_usage import COLUMNS, INTERVAL
-from hostmanager.agent.operations.coroutine_operation import (
-    ManagedHost,
-    TaskResult,
-    operation,
-)
+from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
 from hostmanager.util.text import quote_value
 
 

@@ -4,15 +4,9 @@ from typing import Any
 
 from ocs import ocs_agent
 
-from hostmanager.agent.operations.coroutine_operation import (
-    ManagedHost,
-    TaskResult,
-    operation,
-    takes_origin,
-)
+from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
 
 
-@takes_origin
 @ocs_agent.param("instances", default=[])
 @operation()
 async def restart(manager: ManagedHost, session: Any, params: dict[str, Any]) -> TaskResult:

@@ -1,10 +1,10 @@
 """The session data of the `manager` operation: a view of the snapshot (contract, section 5).
 
-Computed when a client reads it, never kept: `LiveSessionData` is a dictionary that renders itself
-whenever it is read.
+Computed when a client reads it, never kept: `LiveSessionData` renders itself whenever it is
+read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -82,43 +82,24 @@ def health_data(monitor: HealthMonitor, instance_id: str, now: Timestamp) -> dic
     }
 
 
-class LiveSessionData(dict[str, Any]):
-    """Session data that is always current: rendered anew by every read of the whole."""
+class LiveSessionData(Mapping[str, Any]):
+    """Session data that is always current: rendered anew by every read.
+
+    Args:
+        render: Renders it.
+    """
 
     def __init__(self, render: Callable[[], dict[str, Any]]) -> None:
-        super().__init__()
-        self._render = render
-
-    def items(self) -> Any:
-        """Read all entries."""
-        return self._render().items()
-
-    def keys(self) -> Any:
-        """Read the names of all entries."""
-        return self._render().keys()
-
-    def values(self) -> Any:
-        """Read the values of all entries."""
-        return self._render().values()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Read one entry."""
-        return self._render().get(key, default)
+        self.render = render
 
     def __getitem__(self, key: str) -> Any:
-        return self._render()[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._render()
+        return self.render()[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._render())
+        return iter(self.render())
 
     def __len__(self) -> int:
-        return len(self._render())
-
-    def __bool__(self) -> bool:
-        return True
+        return len(self.render())
 
 
 def encode_live(session: Any) -> dict[str, Any]:
@@ -132,7 +113,7 @@ def encode_live(session: Any) -> dict[str, Any]:
         encoded: dict[str, Any] = type(session).encoded(session)
     finally:
         session.data = data
-    return encoded | {"data": dict(data.items())}
+    return encoded | {"data": data.render()}
 
 
 class ChildStates:

@@ -5,17 +5,11 @@ from typing import Any
 from ocs import ocs_agent
 
 from hostmanager.agent import audit
-from hostmanager.agent.operations.coroutine_operation import (
-    ManagedHost,
-    TaskResult,
-    operation,
-    takes_origin,
-)
+from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
 from hostmanager.agent.targets.silences import make_silence
 from hostmanager.util.text import format_duration, join_names
 
 
-@takes_origin
 @ocs_agent.param("instances", default=[])
 @ocs_agent.param("seconds", default=None)
 @ocs_agent.param("end", default=False, type=bool)

@@ -6,15 +6,9 @@ from ocs import ocs_agent
 
 from hostmanager.agent import audit
 from hostmanager.agent.daemon.journald import log_fields
-from hostmanager.agent.operations.coroutine_operation import (
-    ManagedHost,
-    TaskResult,
-    operation,
-    takes_origin,
-)
+from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
 
 
-@takes_origin
 @ocs_agent.param("requests", default=[])
 @ocs_agent.param("reload_config", default=False, type=bool)
 @operation()

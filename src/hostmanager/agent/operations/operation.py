@@ -42,7 +42,8 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
     may refuse it, and `journaled` records it; a refusal is the result at once, on any reactor.
 
     Args:
-        journaled: Whether the journal has the request and its result.
+        journaled: Whether it changes something: it takes who requests it and why, and the journal
+            has the request and its result.
     """
 
     def decorate(work: Work) -> Operation:
@@ -62,22 +63,24 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
             ) as error:
                 return succeed((False, str(error)))
             result = work(self, session, checked)
-            if journaled:
-                result = self.journaled(name, session, checked, result)
+            recorded = self.journaled(name, session, checked, result) if journaled else None
+            result = recorded or _or_refusal(result)
             if name != "manager":  # it goes on for days
                 result = self.parts.event_counts.timed(name, result)
             return as_deferred(result)
 
+        for param in REQUEST_PARAMS if journaled else ():
+            ocs_agent.param(param, default=None)(start)
         return start
 
     return decorate
 
 
-def takes_origin(work: Operation) -> Operation:
-    """Let an operation that changes something be told who requests it, and why."""
-    for name in REQUEST_PARAMS:
-        work = ocs_agent.param(name, default=None)(work)
-    return work
+async def _or_refusal(work: Coroutine[Any, Any, TaskResult]) -> TaskResult:
+    try:
+        return await work
+    except RequestError as error:
+        return False, str(error)
 
 
 def as_deferred(coroutine: Coroutine[Any, Any, TaskResult]) -> "Deferred[TaskResult]":
