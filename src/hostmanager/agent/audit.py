@@ -145,15 +145,10 @@ def _operation_context(
     if session is None:
         return {"operation": operation}, ""
     origin = session_origin(session, params)
-    context: dict[str, Any] = {
-        "operation": operation,
-        "level": origin.level,
-        "session": getattr(session, "session_id", None),
-    }
-    if origin.requested_by:
-        context["requested_by"] = origin.requested_by
-    if origin.reason:
-        context["reason"] = origin.reason
+    session_id = getattr(session, "session_id", None)
+    context = {"operation": operation, "level": origin.level, "session": session_id}
+    said = {"requested_by": origin.requested_by, "reason": origin.reason}
+    context |= {name: text for name, text in said.items() if text}
     reason = f": {origin.reason}" if origin.reason else ""
     return context, f" ({origin.author}){reason}"
 

@@ -129,21 +129,22 @@ def make_manager_parser(prog: str | None = None) -> HelpParser:
     return parser
 
 
-def _seconds(text: str) -> float:
+def _number(text: str, unit: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}") from None
+
+
+def _seconds(text: str) -> float:
+    value = _number(text, "seconds")
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} must be more than 0 seconds")
     return value
 
 
 def _mebibytes(text: str) -> int:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of MiB") from None
+    value = _number(text, "MiB")
     if not 0.01 <= value <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{text!r} must be from 0.01 to 1000000 MiB")
     return int(value * 1024 * 1024)

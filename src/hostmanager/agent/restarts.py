@@ -13,8 +13,7 @@ site go through it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.record import ANY_RUN, InstanceRecord, State, restart_denial_reason
@@ -54,13 +53,6 @@ class RestartOutcome:
     refused: dict[str, str] = field(default_factory=dict)
     router: str | None = None
     not_kept: str = ""
-
-    def as_data(self) -> dict[str, Any]:
-        """As clients get it."""
-        return asdict(self) | {
-            "restarting": list(self.restarting),
-            "preparing": list(self.preparing),
-        }
 
     @property
     def lines(self) -> tuple[str, ...]:

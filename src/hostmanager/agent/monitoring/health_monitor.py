@@ -119,21 +119,22 @@ class HealthMonitor:
 
     def health(self, instance_id: str) -> Health | None:
         """The health of an instance; None if it does not run, or nobody follows it."""
-        followed = self._followed.get(instance_id)
-        return followed.health if followed is not None and self._enabled else None
+        followed = self._known(instance_id)
+        return None if followed is None else followed.health
 
     def run(self, instance_id: str) -> RunHealth | None:
         """What was heard of the present run of an instance; None as `health`."""
-        followed = self._followed.get(instance_id)
-        return followed.run if followed is not None and self._enabled else None
+        followed = self._known(instance_id)
+        return None if followed is None else followed.run
 
     def message(self, instance_id: str) -> str:
         """What a person should know of its health, as a sentence; empty: nothing."""
-        followed = self._followed.get(instance_id)
-        if followed is None or followed.health in (None, Health.OK) or not self._enabled:
-            return ""
-        text = _text(followed, None, followed.health)
+        followed = self._known(instance_id)
+        text = "" if followed is None else _text(followed, None, followed.health)
         return f"It {text}." if text else ""
+
+    def _known(self, instance_id: str) -> _Followed | None:
+        return self._followed.get(instance_id) if self._enabled else None
 
     # --- what happens ----------------------------------------------------------------------------
 
@@ -264,16 +265,14 @@ class HealthMonitor:
             followed.in_doubt = True
 
     def _listen(self) -> None:
+        is_window = self._window_ends is not None
         if self._source is not None:
             self._source.listen_to(
                 [
                     *self._remote,
-                    *(i for i, each in self._followed.items() if self._is_awaited(each)),
+                    *(i for i, each in self._followed.items() if each.in_doubt or is_window),
                 ]
             )
-
-    def _is_awaited(self, followed: _Followed) -> bool:
-        return followed.in_doubt or self._window_ends is not None
 
     def _judge(self, instance_id: str) -> None:
         followed = self._followed[instance_id]

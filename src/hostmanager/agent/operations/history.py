@@ -9,7 +9,6 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ocs import ocs_agent
@@ -123,41 +122,26 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     """
     journal = manager.parts.journal
     try:
-        page = await asyncio.to_thread(_read, journal, params)
+        data, count = await asyncio.to_thread(_read, journal, params)
     except JournalError as error:
         session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
-    session.data = {
-        **page.data,
-        "older": page.older,
-        "trouble": journal.error,
-        "now": time.time(),  # so that a client need not trust its own clock
-    }
-    if page.count > LARGE_RESULT:
-        asyncio.get_running_loop().call_later(RESULT_TTL, _forget, session)
-    text = f"{page.count} entries."
-    if page.older is not None:
-        text += f" There are older ones: request those with before={page.older}."
+    # The present, so that a client need not trust its own clock.
+    session.data = {**data, "trouble": journal.error, "now": time.time()}
+    if count > LARGE_RESULT:
+        forgotten: dict[str, Any] = {"entries": [], "older": None, "trouble": None}
+        asyncio.get_running_loop().call_later(RESULT_TTL, setattr, session, "data", forgotten)
+    text = f"{count} entries."
+    if data["older"] is not None:
+        text += f" There are older ones: request those with before={data['older']}."
     return True, text
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """What was read.
-
-    Attributes:
-        data: The entries, for the session.
-        count: How many they are.
-        older: The id of the oldest, if there are older ones; else None.
-    """
-
-    data: dict[str, Any]
-    count: int
-    older: int | None
-
-
-def _read(journal: Journal, params: Mapping[str, Any]) -> _Page:
+def _read(journal: Journal, params: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Read the journal as a client wants it; waits for the disk.
+
+    Returns:
+        The data for the session, and how many entries it has.
 
     Raises:
         RequestError: A parameter makes no sense.
@@ -167,11 +151,7 @@ def _read(journal: Journal, params: Mapping[str, Any]) -> _Page:
         raise RequestError("'compact' must be True or False.")
     if params["compact"]:
         short = journal.compact_page(check_query(params, max_limit=MAX_COMPACT_LIMIT))
-        return _Page({"entries": [], "compact": short.text}, short.count, short.older)
+        return {"entries": [], "compact": short.text, "older": short.older}, short.count
     entries, has_older = journal.page(check_query(params))
     older = entries[0]["id"] if has_older else None
-    return _Page({"entries": entries}, len(entries), older)
-
-
-def _forget(session: Any) -> None:
-    session.data = {"entries": [], "older": None, "trouble": None}
+    return {"entries": entries, "older": older}, len(entries)

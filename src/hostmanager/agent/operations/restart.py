@@ -1,5 +1,6 @@
 """The operation `restart`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from ocs import ocs_agent
@@ -44,5 +45,5 @@ async def restart(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     host = manager.parts.host
     outcome = await manager.parts.restarts.request(host.chosen_instances(params["instances"]))
     host.require_running()  # it may have been stopped while an image was pulled
-    session.data = outcome.as_data()
+    session.data = asdict(outcome)
     return not outcome.refused, " ".join(outcome.lines)

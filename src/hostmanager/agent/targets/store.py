@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from hostmanager.agent.targets.completions import (
     SavedCompletion,
@@ -95,10 +95,10 @@ class TargetStore:
                 *(self._path, error, self._quarantine()),
             )
             return {}
-        self._targets, self._origins, self.restarts = saved.targets, saved.origins, saved.restarts
-        self.once, self.completions = saved.once, saved.completions
-        self._silences = saved.silences
-        if saved.clean_end:
+        self._targets, self._origins = saved["targets"], saved["origins"]
+        self.restarts, self.once = saved["restarts"], saved["once"]
+        self.completions, self._silences = saved["done"], saved["silences"]
+        if saved["ended"]:
             if forced:
                 self._targets.clear()
                 self._origins.clear()
@@ -295,34 +295,26 @@ def _overwrite(path: Path, data: bytes) -> bool:
     return False
 
 
-class _Saved(NamedTuple):
-    """What is in a file, and whether the manager that wrote it ended cleanly."""
+def _parse(text: str) -> dict[str, Any]:
+    """What is in a file, by its keys there: of those that are missing, or malformed, nothing.
 
-    targets: dict[str, Target]
-    origins: dict[str, RequestOrigin]
-    restarts: dict[str, str]
-    once: set[str]
-    completions: dict[str, SavedCompletion]
-    silences: dict[str, Silence]
-    clean_end: bool
-
-
-def _parse(text: str) -> _Saved:
+    Raises:
+        ValueError: The targets are not readable.
+    """
     data = json.loads(text.rstrip("\0"))  # NULs: killed after making room, see `_overwrite`
     if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
         raise ValueError("it does not hold targets")
     targets = {str(name): Target(value) for name, value in data["targets"].items()}
     if Target.PASSIVE in targets.values():
         raise ValueError("the target 'passive' cannot be requested")
-    restarts = data.get("restarts")  # no earlier version has any
+    restarts, once = data.get("restarts"), data.get("once")  # no earlier version has any
     runs = restarts.items() if isinstance(restarts, dict) else ()
-    origins = {i: o for i, o in read_origins(data.get("origins")).items() if i in targets}
-    restarts = {str(name): str(run) for name, run in runs}
-    once = data.get("once")
-    return _Saved(
-        *(targets, origins, restarts),
-        {str(name) for name in once} if isinstance(once, list) else set(),
-        read_completions(data.get("done")),
-        read_silences(data.get("silences")),
-        data.get("ended") is True,
-    )
+    return {
+        "targets": targets,
+        "origins": {i: o for i, o in read_origins(data.get("origins")).items() if i in targets},
+        "restarts": {str(name): str(run) for name, run in runs},
+        "once": {str(name) for name in once} if isinstance(once, list) else set(),
+        "done": read_completions(data.get("done")),
+        "silences": read_silences(data.get("silences")),
+        "ended": data.get("ended") is True,
+    }
