@@ -180,7 +180,9 @@ class RestartCoordinator:
                 f"{instance_id}: it runs the router, and is restarted in {ROUTER_NOTICE:g} s; "
                 "no manager can be reached until it is back"
             )
-            await asyncio.sleep(ROUTER_NOTICE)
+            over, clock = asyncio.Event(), self._supervisor.clock
+            clock.call_at(clock.now().monotonic + ROUTER_NOTICE, over.set)
+            await over.wait()
         finally:
             self.waiting_router_id = ""
         record = self._snapshot.get(instance_id)

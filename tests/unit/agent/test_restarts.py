@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.core.fakes import IGNORES_SIGINT, World, spec
 
-from hostmanager.agent.restarts import RestartCoordinator
+from hostmanager.agent.restarts import ROUTER_NOTICE, RestartCoordinator
 from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import Target
 from hostmanager.core.requests import Request
@@ -21,16 +21,31 @@ class RestartHarness:
         self.world = World()
         self.target_store = TargetStore(path, self.world.clock)
         self.running = True
+        self.router = None
+        self.meanwhile = lambda: None
+        self.messages = []
         self.restarts = RestartCoordinator(
             self.world.supervisor,
             self.target_store,
             running=lambda: self.running,
-            router=self._router,
-            emit_message=lambda _: None,
+            router=self.find_router,
+            emit_message=self.messages.append,
         )
 
-    async def _router(self):
-        return None
+    async def find_router(self):
+        self.meanwhile()
+        return self.router
+
+    async def warned(self):
+        while not self.messages:  # noqa: ASYNC110 - turns of the loop
+            await asyncio.sleep(0)
+
+    async def notice_passes(self):
+        """The warning that the router goes has been out for long enough."""
+        await self.warned()
+        self.world.clock.advance(ROUTER_NOTICE)
+        while self.restarts.waiting_router_id:  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     async def on_disk(self):
         assert await self.target_store.flush(30.0) == ""
@@ -38,7 +53,7 @@ class RestartHarness:
 
     def published(self):
         """Something changes that has nothing to do with it."""
-        self.world.supervisor._controllers["a"]._publish()
+        self.world.snapshot.put("a", self.world.record())
 
     def down(self):
         self.world.supervisor.apply_requests([Request("a", Target.DOWN)])
@@ -46,7 +61,7 @@ class RestartHarness:
 
 @pytest.fixture
 def harness(tmp_path):
-    made = RestartHarness(tmp_path / "wanted.json")
+    made = RestartHarness(tmp_path / "state" / "wanted.json")
     made.world.driver.plan["a"] = [IGNORES_SIGINT]
     made.world.supervisor.add(spec())
     made.world.clock.advance(1)
@@ -96,9 +111,8 @@ async def test_a_shutdown_leaves_it_on_the_disk_for_the_next_manager(harness):
     assert await harness.on_disk() == {"a": run}
 
 
-async def test_a_restart_that_cannot_be_saved_is_made_and_reported(harness, monkeypatch):
-    monkeypatch.setattr(harness.target_store, "_path", harness.path / "no" / "such")
-    harness.path.write_text("in the way of a directory")
+async def test_a_restart_that_cannot_be_saved_is_made_and_reported(harness):
+    harness.path.parent.write_text("in the way of a directory")
     outcome = await harness.restarts.request(["a"])
     assert "not kept" in outcome.not_kept
     assert outcome.lines[-1] == outcome.not_kept
@@ -119,65 +133,50 @@ async def test_an_instance_that_is_not_to_run_is_named(harness):
 
 
 @pytest.fixture
-def router_service(harness, monkeypatch):
+def router_service(harness):
     """`a` runs the router: it is restarted last, once the warning has been out for long enough."""
-
-    async def router_is_a():
-        return "a"
-
-    warned = asyncio.Event()
-
-    async def wait_for_warning(_):
-        await warned.wait()
-
-    monkeypatch.setattr(harness.restarts, "_router", router_is_a)
-    monkeypatch.setattr("hostmanager.agent.restarts.asyncio.sleep", wait_for_warning)
-    return warned
+    harness.router = "a"
+    return harness
 
 
-async def test_a_second_request_leaves_that_of_the_router_on_the_disk(harness, router_service):
-    run = harness.world.record().run.run_id
-    await harness.restarts.request(["a"])
-    await harness.restarts.request(["a"])
-    harness.published()
-    assert await harness.on_disk() == {"a": run}
-    router_service.set()
-    await harness.restarts._router_task
-    harness.world.clock.advance(30)
-    assert harness.world.record().run.run_id not in ("", run)
-    assert await harness.on_disk() == {}
+async def test_a_second_request_leaves_that_of_the_router_on_the_disk(router_service):
+    run = router_service.world.record().run.run_id
+    await router_service.restarts.request(["a"])
+    await router_service.restarts.request(["a"])
+    router_service.published()
+    assert await router_service.on_disk() == {"a": run}
+    await router_service.notice_passes()
+    router_service.world.clock.advance(30)
+    assert router_service.world.record().run.run_id not in ("", run)
+    assert await router_service.on_disk() == {}
 
 
-async def test_a_router_that_ended_meanwhile_is_not_restarted_again(harness, router_service):
-    await harness.restarts.request(["a"])
-    harness.down()
-    harness.world.clock.advance(30)
-    harness.world.supervisor.apply_requests([Request("a", Target.UP)])
-    harness.world.clock.advance(1)
-    run = harness.world.record().run.run_id
-    router_service.set()
-    await harness.restarts._router_task
-    harness.world.clock.advance(30)
-    assert harness.world.record().run.run_id == run != ""
-    assert await harness.on_disk() == {}
+async def test_a_router_that_ended_meanwhile_is_not_restarted_again(router_service):
+    await router_service.restarts.request(["a"])
+    router_service.down()
+    router_service.world.clock.advance(30)
+    router_service.world.supervisor.apply_requests([Request("a", Target.UP)])
+    router_service.world.clock.advance(1)
+    run = router_service.world.record().run.run_id
+    await router_service.notice_passes()
+    router_service.world.clock.advance(30)
+    assert router_service.world.record().run.run_id == run != ""
+    assert await router_service.on_disk() == {}
 
 
-async def test_the_denial_of_an_earlier_restart_of_the_router_does_not_count(
-    harness, router_service
-):
-    record = harness.world.record()
+async def test_the_denial_of_an_earlier_restart_of_the_router_does_not_count(router_service):
+    record = router_service.world.record()
     denied = replace(record, request=replace(record.request, restart_denied="no image"))
-    harness.world.supervisor._controllers["a"].record = denied
-    harness.published()
-    outcome = await harness.restarts.request(["a"])
+    router_service.world.snapshot.put("a", denied)
+    outcome = await router_service.restarts.request(["a"])
     assert (outcome.restarting, outcome.refused) == (("a",), {})
 
 
-async def test_an_instance_that_is_removed_meanwhile_is_named(harness, monkeypatch):
-    async def takes_a_while():
+async def test_an_instance_that_is_removed_meanwhile_is_named(harness):
+    def removed():
         harness.world.supervisor.remove("a")
         harness.world.clock.advance(30)
 
-    monkeypatch.setattr(harness.restarts, "_router", takes_a_while)
+    harness.meanwhile = removed
     outcome = await harness.restarts.request(["a"])
     assert (outcome.restarting, outcome.left) == ((), {"a": "it is not managed here any more"})

@@ -213,8 +213,8 @@ class LogOutput:
         Where that leads to journald, it goes there with its fields, as entries of `identifier`.
         """
         journald = JournaldClient(identifier) if leads_to_journald(1, os.environ) else None
-        out = self._start(lambda: 1, journald=journald)
-        err = out if _same_file(1, 2) else self._start(lambda: 2)
+        out = self.add(lambda: 1, journald=journald)
+        err = out if _same_file(1, 2) else self.add(lambda: 2)
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
@@ -225,14 +225,15 @@ class LogOutput:
     def open_file(self, path: Path) -> LogQueue:
         """Add a log file, made with the first line, and again when it was moved away."""
         flags = os.O_WRONLY | os.O_APPEND
-        return self._start(lambda: open_or_replace(str(path), flags, 0o644)[0], path)
+        return self.add(lambda: open_or_replace(str(path), flags, 0o644)[0], path)
 
-    def _start(
+    def add(
         self,
         open_fd: Callable[[], int],
         path: Path | None = None,
         journald: JournaldClient | None = None,
     ) -> LogQueue:
+        """Add a destination; the arguments are those of `LogListener`."""
         queue = LogQueue()
         listener = LogListener(queue, open_fd, path, journald)
         listener.start()

@@ -156,7 +156,7 @@ def host_sample(records: Mapping[str, InstanceRecord]) -> list[Number]:
     ]
 
 
-def _message(
+def make_block(
     block: str,
     fields: Iterable[Field],
     samples: list[tuple[float, list[Number]]],
@@ -181,7 +181,7 @@ def start_feed(agent: Any, parts: ManagerParts) -> "FeedPublisher":
 
     def publish(blocks: list[FeedBlock]) -> None:
         for block in blocks:  # it only gathers them: its buffer is never old enough
-            feed.publish_message(block)
+            feed.publishmake_block(block)
         feed.flush_buffer()
 
     publisher = FeedPublisher(parts, publish, lambda: bool(agent.realm_joined))
@@ -275,13 +275,13 @@ class FeedPublisher:
         blocks = [*others]
         for instance_id, samples in gathered.items():
             block = f"agent_{encode_field_id(instance_id)}"
-            blocks.append(_message(block, AGENT_FIELDS, samples, self._name, instance_id))
+            blocks.append(make_block(block, AGENT_FIELDS, samples, self._name, instance_id))
         for n in range(0, len(blocks), MAX_BLOCKS):
             self._publish(blocks[n : n + MAX_BLOCKS])
 
     def _host_block(self) -> FeedBlock:
         values = host_sample(self._parts.snapshot)
-        return _message("host", HOST_FIELDS, [(self._parts.clock.now().wall, values)], self._name)
+        return make_block("host", HOST_FIELDS, [(self._parts.clock.now().wall, values)], self._name)
 
     def _usage_blocks(self) -> Iterable[FeedBlock]:
         for instance_id in self._parts.snapshot:
@@ -289,4 +289,4 @@ class FeedPublisher:
             if usage is not None and usage.cpu is not None:
                 block = f"usage_{encode_field_id(instance_id)}"
                 samples = [(usage.time, usage_sample(usage))]
-                yield _message(block, USAGE_FIELDS, samples, self._name, instance_id)
+                yield make_block(block, USAGE_FIELDS, samples, self._name, instance_id)

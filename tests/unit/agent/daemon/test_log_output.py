@@ -133,7 +133,7 @@ def test_a_text_is_cut_in_the_middle(length):
 def test_the_end_waits_for_a_bounded_time(full_pipe, tmp_path, monkeypatch):
     _, writer = full_pipe
     output = LogOutput()
-    queue = output._start(lambda: writer)
+    queue = output.add(lambda: writer)
     queue.enqueue(make_record("never", "x"))
     file = output.open_file(tmp_path / "log")
     for number in range(100):

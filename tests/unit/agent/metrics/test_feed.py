@@ -193,7 +193,7 @@ def test_types_never_change_and_ocs_takes_every_block(world):
 
 def test_influxdb_gets_the_agent_as_a_tag_without_what_ends_a_tag():
     samples = [(1000.0, [1, 1, 1, 0, 2.0, 1.0])]
-    block = module._message("agent_x", module.AGENT_FIELDS, samples, "daq 1", "a,b=c/d")
+    block = module.make_block("agent_x", module.AGENT_FIELDS, samples, "daq 1", "a,b=c/d")
     feed = {"feed_name": "agents", "agent_class": "HostManager", "agent_address": "obs.hm1"}
     lines = format_data({"agent_x": block}, feed, "line")
     start = (
