@@ -2,7 +2,7 @@
 
 import pytest
 from tests.faults import disks
-from tests.unit.agent.test_target_store import flushed
+from tests.unit.agent.targets.test_store import flushed
 from tests.unit.core.fakes import FakeClock
 
 from hostmanager.agent.targets.store import SAVE_RETRY_INTERVAL, TargetStore
@@ -42,7 +42,7 @@ async def test_on_a_full_disk_the_error_is_reported_and_saving_retried(small_dis
     assert await flushed(store) == store.not_kept == ""
     assert make().load() == {"a": Target.DOWN}
     clock.advance(SAVE_RETRY_INTERVAL)
-    assert clock._timers == []
+    assert not clock.has_timers
 
 
 async def test_on_a_read_only_disk_the_error_is_reported(small_disk, make):

@@ -84,7 +84,7 @@ def test_without_systemd_nothing_is_done(clock, status):
         act()
         notifier.changed()
     assert not notifier.enabled
-    assert clock._timers == []
+    assert not clock.has_timers
 
 
 # --- messages --------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_the_same_status_is_not_sent_again(notifier, systemd, clock):
 def test_an_idle_manager_has_no_timer(notifier, clock):
     notifier.ready()
     clock.advance(10)
-    assert clock._timers == []
+    assert not clock.has_timers
 
 
 def test_a_reload_is_reported_with_its_time_and_its_end(notifier, systemd, clock):
@@ -208,7 +208,7 @@ def test_a_systemd_that_does_not_read_blocks_nothing_and_gets_the_messages_later
     clock.advance(2)
     assert systemd.messages[sent_before : sent_before + 2] == ["READY=1", "STOPPING=1"]
     assert systemd.status == "stopping; 0 of 1 up"
-    assert clock._timers == []
+    assert not clock.has_timers
 
 
 def test_a_missing_socket_is_harmless(clock, status, tmp_path):
@@ -216,7 +216,7 @@ def test_a_missing_socket_is_harmless(clock, status, tmp_path):
     notifier.ready()
     notifier.stopping()
     clock.advance(5)
-    assert clock._timers == []
+    assert not clock.has_timers
 
 
 def test_an_invalid_address_is_harmless(clock, status):

@@ -67,6 +67,11 @@ class FakeClock:
     def call_later(self, delay: float, callback: Callable[[], None]) -> FakeTimer:
         return self.call_at(self.mono + delay, callback)
 
+    @property
+    def has_timers(self) -> bool:
+        """Whether anything is arranged for later."""
+        return any(timer.callback is not None for _, _, timer in self._timers)
+
     def jump(self, seconds: float) -> None:
         """Set the wall clock, as an operator or NTP does; no time passes."""
         self.wall += seconds
