@@ -9,7 +9,8 @@ from hostmanager.client.status.model import SUFFIX, is_running
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind, Target
 from hostmanager.siteconfig.arguments import visible_arguments
 from hostmanager.siteconfig.diff import diff_specs
-from hostmanager.siteconfig.settings import SETTINGS, settings_from_data
+from hostmanager.siteconfig.reported_settings import settings_from_data
+from hostmanager.siteconfig.settings import SETTINGS
 from hostmanager.util.text import quote_value, truncate
 
 MAX_ARGUMENTS_CHARS = 300

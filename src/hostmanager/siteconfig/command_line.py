@@ -40,11 +40,14 @@ class UsageError(Exception):
     """The command line, or its combination with the site config, is wrong; the text says why."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that raises where the usual one prints and exits."""
+def _raise_errors(parser: argparse.ArgumentParser, hint: str = "") -> argparse.ArgumentParser:
+    """Have a parser raise where the usual one prints and exits."""
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}.")
+    def error(message: str) -> NoReturn:
+        raise UsageError(f"{message}.{hint}")
+
+    parser.error = error  # type: ignore[method-assign]
+    return parser
 
 
 def resolve_site_file(args: argparse.Namespace, environ: Mapping[str, str]) -> Path:
@@ -127,22 +130,19 @@ def parse_agent_args(
 
 
 def _pre_parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(add_help=False)
+    parser = _raise_errors(argparse.ArgumentParser(add_help=False))
     add_arguments(parser)
     return parser.parse_known_args(list(argv))[0]
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, given: list[str]) -> None:
-    def refuse(message: str) -> NoReturn:
-        raise UsageError(f"{message}. See --help.")
-
-    parser.error = refuse  # type: ignore[method-assign]
-    unknown = [word for word in parser.parse_known_args(given)[1] if word.startswith("-")]
+    left = _raise_errors(parser, " See --help.").parse_known_args(given)[1]
+    unknown = [word for word in left if word.startswith("-")]
     if unknown:
         names = [name for action in parser._actions for name in action.option_strings]
         suggestion = did_you_mean(unknown[0].partition("=")[0], names)
-        parts = (f"there is no option {quote_value(unknown[0])}.", suggestion, "See --help.")
-        raise UsageError(" ".join(part for part in parts if part))
+        text = f"there is no option {quote_value(unknown[0])}. {suggestion}".rstrip()
+        raise UsageError(f"{text} See --help.")
 
 
 def _join_values(argv: Sequence[str]) -> list[str]:
@@ -233,12 +233,8 @@ def _parse(
         raise UsageError(f"{source} contain a request for help. Delete that argument.")
     words = ArgContainer(arguments)
     words.update(ArgContainer(given))
-
-    def refuse(message: str) -> NoReturn:
-        raise UsageError(f"{message}. (Read from the command line and from {source}.)")
-
-    parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_args(words.to_list())
+    hint = f" (Read from the command line and from {source}.)"
+    return _raise_errors(parser, hint).parse_args(words.to_list())
 
 
 def _add_site(args: argparse.Namespace, site_file: SiteFile) -> None:

@@ -84,9 +84,16 @@ class SiteFileError(Exception):
 
 @dataclass(slots=True)
 class DiagnosticCollector:
-    """Gathers the diagnostics of one file while it is checked."""
+    """Gathers the diagnostics of one file while it is checked.
+
+    Attributes:
+        file: The file, as it is named in diagnostics.
+        instance_id: Whose diagnostics these are, unless another one is given.
+        diagnostics: What was found so far.
+    """
 
     file: str
+    instance_id: str | None = None
     diagnostics: list[Diagnostic] = field(default_factory=list)
 
     def error(
@@ -100,7 +107,9 @@ class DiagnosticCollector:
         """Add something that cannot be done, or is bad otherwise."""
         line, column = (location.line, location.column) if location else (None, None)
         self.diagnostics.append(
-            Diagnostic(severity, message, hint, self.file, line, column, instance_id)
+            Diagnostic(
+                severity, message, hint, self.file, line, column, instance_id or self.instance_id
+            )
         )
 
     def warning(

@@ -98,10 +98,10 @@ def check_entry(node: YamlNode, file: str) -> AgentEntry:
         )
         return AgentEntry(None, node, diagnostics=tuple(collector.diagnostics))
     usable_id, as_written = _check_id(node, collector)
-    name = usable_id or as_written
-    agent_class = require_text(node, "agent-class", collector, name, "agent-class: CLASS") or ""
-    arguments = _check_arguments(node, collector, name)
-    manage = _check_manage(node, collector, name)
+    name = collector.instance_id = usable_id or as_written
+    agent_class = require_text(node, "agent-class", collector, "agent-class: CLASS") or ""
+    arguments = _check_arguments(node, collector)
+    manage = _check_manage(node, collector)
     data = dict(node.value)
     if "arguments" in data:
         data["arguments"] = arguments
@@ -122,26 +122,23 @@ def check_entry(node: YamlNode, file: str) -> AgentEntry:
 
 
 def require_text(
-    node: YamlNode, key: str, collector: DiagnosticCollector, instance_id: str | None, example: str
+    node: YamlNode, key: str, collector: DiagnosticCollector, example: str
 ) -> str | None:
     """Require a key whose value is printable text; None when it is not."""
     value = node.get(key)
     if value is None:
         hint = missing_key_hint(node, key) or f"Add '{example}'."
-        collector.error(node, f"{key!r} is missing.", hint, instance_id)
+        collector.error(node, f"{key!r} is missing.", hint)
     elif not isinstance(value.value, str):
         scalar = value.text is not None and value.value is not None
         text = (value.text or "")[:_QUOTED_CHARACTERS]
         hint = f'Put it in quotes: {key}: "{text}".' if scalar else f"Write '{example}'."
         what = f"{text}, which YAML does not take as text" if scalar else quote_value(value.value)
-        collector.error(value, f"{key!r} is {what}.", hint, instance_id)
+        collector.error(value, f"{key!r} is {what}.", hint)
     elif not value.value.strip() or not value.value.isprintable():
-        what = (
-            "empty"
-            if not value.value.strip()
-            else f"{quote_value(value.value)}, not printable text"
-        )
-        collector.error(value, f"{key!r} is {what}.", f"Write '{example}'.", instance_id)
+        is_empty = not value.value.strip()
+        what = "empty" if is_empty else f"{quote_value(value.value)}, not printable text"
+        collector.error(value, f"{key!r} is {what}.", f"Write '{example}'.")
     else:
         return str(value.value)
     return None
@@ -154,7 +151,7 @@ def _check_id(node: YamlNode, collector: DiagnosticCollector) -> tuple[str | Non
         hint = missing_key_hint(node, "instance-id") or "Add 'instance-id: NAME'."
         collector.error(node, f"'instance-id' is missing{_BLOCKING}.", hint)
         return None, None
-    name = require_text(node, "instance-id", collector, None, "instance-id: NAME")
+    name = require_text(node, "instance-id", collector, "instance-id: NAME")
     if name is None:
         return None, value.text if value.value is not None else None
     problem = id_problem(name)
@@ -171,7 +168,7 @@ def _managed_as(manage: str | None, agent_class: str) -> tuple[Kind, Target] | N
     return MANAGE_VALUES[MANAGE_ALIASES.get(manage, manage)]
 
 
-def _check_manage(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> str | None:
+def _check_manage(node: YamlNode, collector: DiagnosticCollector) -> str | None:
     """Give the value of `manage`; None when it is not a known one."""
     value = node.get("manage")
     if value is None or value.value is None:
@@ -180,35 +177,32 @@ def _check_manage(node: YamlNode, collector: DiagnosticCollector, name: str | No
         word = "yes" if value.value else "no"
         if (value.text or "").lower() not in MANAGE_ALIASES:
             collector.warning(
-                value, f"'manage' is {value.text}, which means {word}.", f"Write {word}.", name
+                value, f"'manage' is {value.text}, which means {word}.", f"Write {word}."
             )
         return word
-    if isinstance(value.value, str) and (
-        value.value in MANAGE_VALUES or value.value in MANAGE_ALIASES
-    ):
+    if isinstance(value.value, str) and value.value in {**MANAGE_VALUES, **MANAGE_ALIASES}:
         return value.value
     words, aliases = ", ".join(MANAGE_VALUES), ", ".join(MANAGE_ALIASES)
     suggestion = did_you_mean(value.value, [*MANAGE_VALUES, *MANAGE_ALIASES])
     collector.error(
         value,
         f"'manage' is {quote_value(value.value)}, which is not a known value.",
-        " ".join(text for text in (suggestion, f"Use one of {words} (or {aliases}).") if text),
-        name,
+        f"{suggestion} Use one of {words} (or {aliases}).".lstrip(),
     )
     return None
 
 
-def _check_arguments(node: YamlNode, collector: DiagnosticCollector, name: str | None) -> list[str]:
+def _check_arguments(node: YamlNode, collector: DiagnosticCollector) -> list[str]:
     """Give the arguments as a flat list of strings, as OCS passes them to the agent."""
     value = node.get("arguments")
     if value is None:
         return []
     if value.is_list:
-        return _flatten_arguments(value, collector, name)
+        return _flatten_arguments(value, collector)
     hint = "Write a list, such as ['--mode', 'acq'], or leave the key out."
     if isinstance(value.value, str) and value.value.split():
         hint = f"Write it as a list: {_as_list(value.value)}."
-    collector.error(value, f"'arguments' is {quote_value(value.value)}, not a list.", hint, name)
+    collector.error(value, f"'arguments' is {quote_value(value.value)}, not a list.", hint)
     return []
 
 
@@ -217,26 +211,22 @@ def _as_list(text: str) -> str:
     return f"[{', '.join(quote_value(word) for word in words[:8])}{', …' if words[8:] else ''}]"
 
 
-def _flatten_arguments(
-    node: YamlNode, collector: DiagnosticCollector, name: str | None
-) -> list[str]:
+def _flatten_arguments(node: YamlNode, collector: DiagnosticCollector) -> list[str]:
     flat: list[str] = []
     for item in node.items():
         if item.is_list:
-            flat.extend(_flatten_arguments(item, collector, name))
+            flat.extend(_flatten_arguments(item, collector))
         elif isinstance(item.value, _NOT_TEXT):
             collector.error(
                 item,
                 f"one of the 'arguments' is {quote_value(item.value)}, which is not a word.",
                 _argument_hint(item.value),
-                name,
             )
         elif not str(item.value).strip("-"):
             collector.error(
                 item,
                 f"one of the 'arguments' is {quote_value(str(item.value))}, which OCS cannot take.",
                 "Write it together with its option, such as '--option='.",
-                name,
             )
         else:
             flat.append(str(item.value))

@@ -77,11 +77,11 @@ def read_settings(
     node = entry.get(SETTINGS_KEY)
     if node is None or node.value is None:
         return GivenSettings()
-    collector = DiagnosticCollector(file)
+    collector = DiagnosticCollector(file, instance_id)
     if not node.is_mapping:
         example = f"{SETTINGS_KEY}: {{manual: true}}"
         message = f"{SETTINGS_KEY!r} is {quote_value(node.value)}, not a mapping."
-        collector.error(node, message, f"Write, for example, '{example}'.", instance_id)
+        collector.error(node, message, f"Write, for example, '{example}'.")
         every = frozenset(each.name for each in fields(InstanceSettings))
         return GivenSettings(wrong=every, diagnostics=tuple(collector.diagnostics))
     known = {key: s for key, s in SETTINGS.items() if s.for_host or not of_manager}
@@ -94,16 +94,16 @@ def read_settings(
             wrong |= {known[name].attribute for name in inner}
             message = f"the setting {key!r} is {quote_value(value.value)}, not a mapping."
             hint = f"Write, for example, '{_written(inner[0], _example(known[inner[0]]))}'."
-            collector.error(value, message, hint, instance_id)
+            collector.error(value, message, hint)
         elif setting is None:
             meant = closest_match(key, known) if isinstance(key, str) else None
             wrong |= {known[meant].attribute} if meant and meant not in node.value else set()
             message, hint = _unknown(key, meant)
-            collector.error(location, message, hint, instance_id)
+            collector.error(location, message, hint)
         elif of_container and setting.container_hint:
             message = f"the setting {key!r} does not apply to a container."
             hint = setting.container_hint
-            collector.error(location, message, f"{hint[0].upper()}{hint[1:]}.", instance_id)
+            collector.error(location, message, f"{hint[0].upper()}{hint[1:]}.")
         elif not (problem := setting.problem(value.value)):
             values[setting.attribute] = _stored(setting.parse(value.value))
             locations[setting.attribute] = value
@@ -111,7 +111,7 @@ def read_settings(
             wrong.add(setting.attribute)
             message = f"the setting {key!r} {problem}."
             hint = f"Write, for example, '{_written(key, _example(setting))}'."
-            collector.error(value, message, hint, instance_id)
+            collector.error(value, message, hint)
     return GivenSettings(
         values, frozenset(wrong), tuple(collector.diagnostics), locations=locations
     )

@@ -102,7 +102,7 @@ def check_hub(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Any]:
         )
         return {}
     for key, example in _REQUIRED.items():
-        require_text(hub, key, collector, None, example)
+        require_text(hub, key, collector, example)
     _check_optional(hub, _OPTIONAL, collector)
     return dict(hub.value)
 
@@ -230,7 +230,7 @@ def _check_optional(
         value = node.get(key)
         if value is not None and value.value is not None:
             before = len(collector.diagnostics)
-            require_text(node, key, collector, None, f"{key}: TEXT")
+            require_text(node, key, collector, f"{key}: TEXT")
             wrong += [key] if len(collector.diagnostics) > before else []
     return wrong
 

@@ -6,10 +6,8 @@ is; a broken block of another host is a warning; only what makes the file useles
 raises.
 """
 
-import hashlib
-import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +22,10 @@ from hostmanager.siteconfig.diagnostics import (
     SourceLocation,
 )
 from hostmanager.siteconfig.entry import AgentEntry
+from hostmanager.siteconfig.fingerprint import entry_fingerprint
 from hostmanager.siteconfig.given_settings import GivenSettings, apply_settings
 from hostmanager.siteconfig.host_block import (
-    DEFAULT_TIMEOUT,
     DUPLICATE_ID_HINT,
-    OVERRIDES,
-    TIMEOUT_KEY,
     HostBlock,
     check_hosts,
     check_hub,
@@ -38,11 +34,11 @@ from hostmanager.siteconfig.host_block import (
     site_order,
 )
 from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
-from hostmanager.siteconfig.settings import SETTINGS_KEY
 from hostmanager.siteconfig.source import Location, read_text
 from hostmanager.siteconfig.yaml.nodes import YamlNode, parse_nodes
 from hostmanager.util.text import (
     closest_match,
+    did_you_mean,
     join_names,
     pluralize,
     quote_value,
@@ -51,8 +47,6 @@ from hostmanager.util.text import (
 
 FALLBACK_HOST = "localhost"
 """The block that is taken when the host has none of its own (contract, section 3)."""
-
-_FINGERPRINT_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +131,9 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
         SiteFileError: The file cannot be used for this host; nothing may be changed then.
     """
     collector = DiagnosticCollector(str(path))
-    root, hub, hosts = parse_site(Path(path), collector)
-    host = _select_host(hosts, host_name or socket.gethostname(), root, collector)
-    blocks = check_hosts(hosts, collector.file)
+    parts = parse_site(Path(path), collector)
+    blocks = parts.blocks
+    host = _select_host(parts, host_name or socket.gethostname(), collector)
     own = blocks[host]
     is_useless = collector.has_errors or any(found.is_error for found in own.diagnostics)
     for block in blocks.values():
@@ -150,8 +144,7 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
     collector.diagnostics.sort(key=lambda one: (one.line or 0, one.column or 0))
     if is_useless:
         raise SiteFileError(collector.diagnostics)
-    data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
-    site = _site_file(Path(path), data, own, tuple(collector.diagnostics))
+    site = _site_file(Path(path), parts.data, own, collector.diagnostics)
     return replace(site, remote=site_order(blocks, collector.file).remote(host))
 
 
@@ -164,24 +157,48 @@ def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
         SiteFileError: The file cannot be used for any host.
     """
     collector = DiagnosticCollector(str(path))
-    root, hub, hosts = parse_site(Path(path), collector)
+    parts = parse_site(Path(path), collector)
     if collector.has_errors:
         raise SiteFileError(collector.diagnostics)
-    blocks = check_hosts(hosts, collector.file)
-    data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
-    files = {}
-    for name, block in blocks.items():
-        file = _site_file(Path(path), data, block, (*collector.diagnostics, *block.all_diagnostics))
-        files[name] = replace(
-            file, is_usable=not any(found.is_error for found in block.diagnostics)
-        )
+    data, files = parts.data, {}
+    for name, block in parts.blocks.items():
+        found = (*collector.diagnostics, *block.all_diagnostics)
+        is_usable = not any(one.is_error for one in block.diagnostics)
+        files[name] = replace(_site_file(Path(path), data, block, found), is_usable=is_usable)
     return files
+
+
+@dataclass(frozen=True, slots=True)
+class SiteParts:
+    """A site config with its parts checked.
+
+    Attributes:
+        root: All of it, with locations.
+        hub: The hub as plain data.
+        nodes: The blocks of the hosts as they stand in the file.
+        blocks: The same, checked.
+    """
+
+    root: YamlNode
+    hub: dict[str, Any]
+    nodes: dict[str, YamlNode]
+    blocks: dict[str, HostBlock]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The site as plain data: the blocks that OCS can take."""
+        usable = {name: block.data for name, block in self.blocks.items() if block.data is not None}
+        return {**self.root.value, "hub": self.hub, "hosts": usable}
 
 
 def parse_site(
     path: Path, collector: DiagnosticCollector, *, duplicate_keys_are_errors: bool = False
-) -> tuple[YamlNode, dict[str, Any], dict[str, YamlNode]]:
-    """Parse the file: its root, its checked hub, and the blocks of its hosts."""
+) -> SiteParts:
+    """Parse the file, and check its hub and its hosts; what is wrong with a host is in its block.
+
+    Raises:
+        SiteFileError: It has no such parts.
+    """
     root = parse_nodes(
         read_text(path), collector, duplicate_keys_are_errors=duplicate_keys_are_errors
     )
@@ -191,16 +208,12 @@ def parse_site(
             f"the file holds {quote_value(root.value)}, not the sections 'hub' and 'hosts'.",
             "Begin with 'hub:' in the first column.",
         )
-    return root, check_hub(root, collector), _host_parts(root, collector)
-
-
-def usable_blocks(blocks: Mapping[str, HostBlock]) -> dict[str, dict[str, Any]]:
-    """Give the blocks that OCS can take, as plain data."""
-    return {name: block.data for name, block in blocks.items() if block.data is not None}
+    hub, nodes = check_hub(root, collector), _host_nodes(root, collector)
+    return SiteParts(root, hub, nodes, check_hosts(nodes, collector.file))
 
 
 def _site_file(
-    path: Path, data: dict[str, Any], block: HostBlock, diagnostics: tuple[Diagnostic, ...]
+    path: Path, data: dict[str, Any], block: HostBlock, diagnostics: Iterable[Diagnostic]
 ) -> SiteFile:
     broken = [entry for entry in block.entries if entry.is_broken]
     broken_ids = frozenset(entry.instance_id for entry in broken if entry.instance_id is not None)
@@ -222,7 +235,7 @@ def _site_file(
         host=block.name,
         specs=tuple(apply_settings(spec, settings[spec.instance_id]) for _, spec in managed),
         broken_ids=broken_ids,
-        diagnostics=diagnostics,
+        diagnostics=tuple(diagnostics),
         broken_without_id=sum(entry.instance_id is None for entry in broken),
         class_locations={
             spec.instance_id: Location(entry.class_location.line, entry.class_location.column)
@@ -232,7 +245,7 @@ def _site_file(
     )
 
 
-def _host_parts(root: YamlNode, collector: DiagnosticCollector) -> dict[str, YamlNode]:
+def _host_nodes(root: YamlNode, collector: DiagnosticCollector) -> dict[str, YamlNode]:
     hosts = root.get("hosts")
     if hosts is None or not hosts.is_mapping:
         what = "is missing" if hosts is None else f"is {quote_value(hosts.value)}, not a mapping"
@@ -256,20 +269,16 @@ def _host_parts(root: YamlNode, collector: DiagnosticCollector) -> dict[str, Yam
     return nodes
 
 
-def _select_host(
-    hosts: Mapping[str, YamlNode], asked: str, root: YamlNode, collector: DiagnosticCollector
-) -> str:
+def _select_host(parts: SiteParts, asked: str, collector: DiagnosticCollector) -> str:
     for name in (asked, FALLBACK_HOST):
-        if name in hosts:
+        if name in parts.nodes:
             return name
-    suggestion = closest_match(asked, hosts)
-    hint = f"Did you mean {suggestion!r}? " if suggestion else ""
-    names = join_names(list(hosts), quote=True) or "none"
-    hint += f"Hosts in this file: {names}. Use --site-host to pick one."
+    names = join_names(list(parts.nodes), quote=True) or "none"
+    hint = f"Hosts in this file: {names}. Use --site-host to pick one."
     raise collector.fatal(
-        root.get("hosts"),
+        parts.root.get("hosts"),
         f"'hosts' has no block for {quote_value(asked)} and none for {FALLBACK_HOST!r}.",
-        hint,
+        f"{did_you_mean(asked, parts.nodes)} {hint}".lstrip(),
     )
 
 
@@ -299,38 +308,9 @@ def _spec(entry: AgentEntry, hub: dict[str, Any], block: HostBlock) -> InstanceS
         agent_class=entry.agent_class,
         kind=kind,
         initial_target=target,
-        fingerprint=_fingerprint(entry.data, hub, block.data or {}),
+        fingerprint=entry_fingerprint(entry.data, hub, block.data or {}),
         arguments=tuple(entry.data.get("arguments") or ()),
     )
-
-
-def _fingerprint(entry: dict[str, Any], hub: dict[str, Any], host: dict[str, Any]) -> str:
-    """Digest what the agent reads when it is launched: equal if a restart changes nothing."""
-    read = {
-        "entry": {k: value for k, value in entry.items() if k not in ("manage", SETTINGS_KEY)},
-        "hub": hub,
-        "host": {
-            TIMEOUT_KEY: host.get(TIMEOUT_KEY, DEFAULT_TIMEOUT),
-            **{key: host[key] for key in (*OVERRIDES, "log-dir") if key in host},
-        },
-    }
-    text = json.dumps(_canonical(read), separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_CHARACTERS]
-
-
-def _canonical(value: object) -> object:
-    """Give plain data a form that does not depend on the order of keys.
-
-    YAML has keys that are no strings, dates, sets and bytes, which JSON has not.
-    """
-    if isinstance(value, dict):
-        pairs = [[repr(key), _canonical(item)] for key, item in value.items()]
-        return {"mapping": sorted(pairs, key=lambda pair: str(pair[0]))}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, set):
-        return {"set": sorted(repr(item) for item in value)}
-    return value if isinstance(value, str) else repr(value)
 
 
 def with_known_classes(site_file: SiteFile, installed: InstalledClasses) -> SiteFile:

@@ -11,12 +11,8 @@ from hostmanager.client.errors import ClientError, FailureKind, ManagerError
 from hostmanager.client.logs.log_reader import LogSource
 from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import AgentStatus, HostStatus
-from hostmanager.web.context import ARGS, known_agent, known_host, reader_of
-from hostmanager.web.feeds.output import OutputFeed, OutputFeeds
-from hostmanager.web.feeds.shared_reads import SharedReads
-
-FEEDS = web.AppKey("output_feeds", OutputFeeds)
-READS = web.AppKey("shared_reads", SharedReads)
+from hostmanager.web.context import known_agent, known_host, reader_of, shared_of
+from hostmanager.web.feeds.output import OutputFeed
 
 PAGE_TIME = 2.0
 """Seconds that the page of an agent waits for its manager: its state is known already."""
@@ -71,7 +67,7 @@ class AgentReader:
             silent = "No manager controls it, so none keeps its output and its history."
         elif host.error is not None:
             silent = f"Its manager gives no answer: {host.error}."
-        return cls(request, status, host, float(request.app[ARGS].answer_time), silent)
+        return cls(request, status, host, float(shared_of(request).args.answer_time), silent)
 
     @property
     def is_kept(self) -> bool:
@@ -103,7 +99,7 @@ class AgentReader:
         try:
             manager = self.manager
             key = what, manager, self.status.instance_id, version
-            answers = self.request.app[READS]
+            answers = shared_of(self.request).answers
             async with asyncio.timeout(PAGE_TIME):
                 return Answer(await answers.get(key, seconds, lambda: read(manager)))
         except TimeoutError:
@@ -127,8 +123,8 @@ class AgentReader:
         Raises:
             ManagerError: Nobody keeps it.
         """
-        feeds = self.request.app[FEEDS]
-        return feeds.get((self.manager, self.status.instance_id), lambda: self.source, self.limit)
+        outputs = shared_of(self.request).outputs
+        return outputs.get((self.manager, self.status.instance_id), lambda: self.source, self.limit)
 
 
 def _is_kept(host: HostStatus, agent: AgentStatus) -> bool:

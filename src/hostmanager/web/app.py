@@ -5,35 +5,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError, ManagerError
-from hostmanager.client.history.site_history import SiteHistory
 from hostmanager.client.watch.live_site import LiveSite
 from hostmanager.web import security
-from hostmanager.web.agent_reader import FEEDS, READS
-from hostmanager.web.context import (
-    ARGS,
-    FEED,
-    LIVE_SITE,
-    PAGES,
-    READERS,
-    SESSIONS,
-    WEB_SETTINGS,
-    forget_readers,
-    known_session,
-    settings_of,
-    url_of,
-)
+from hostmanager.web.context import SHARED, Shared, known_session, settings_of, url_of
 from hostmanager.web.errors import ExpiredFormError, LoginNeededError, PageError, PageLink
-from hostmanager.web.event_stream import STREAMS, end_streams
-from hostmanager.web.feeds.output import OutputFeeds
-from hostmanager.web.feeds.shared_reads import SharedReads
+from hostmanager.web.event_stream import end_streams
 from hostmanager.web.feeds.site import SiteFeed
-from hostmanager.web.jobs import JOBS, Job, Jobs
+from hostmanager.web.jobs import Job
 from hostmanager.web.pages import (
     TEMPLATES,
     common_context,
@@ -53,9 +36,8 @@ from hostmanager.web.routes import (
     site,
     timeline,
 )
-from hostmanager.web.sessions import Session, Sessions
+from hostmanager.web.sessions import Sessions
 from hostmanager.web.settings import WebSettings, host_of, is_loopback
-from hostmanager.web.views.timeline import HISTORY
 
 log = logging.getLogger(__name__)
 
@@ -81,43 +63,36 @@ def create_app(
     app = web.Application(
         middlewares=[_check_host, _answer_errors, _check_form], client_max_size=MAX_FORM_BYTES
     )
-    app[WEB_SETTINGS], app[LIVE_SITE], app[ARGS] = settings, live_site, args
-    app[SESSIONS] = Sessions(on_end=partial(_forget_password, app))
     routes = [route for module in ROUTE_MODULES for route in module.ROUTES]
-    app[PAGES] = frozenset(route.path.split("/")[1] for route in routes)
+    pages = frozenset(route.path.split("/")[1] for route in routes)
+    shared = app[SHARED] = Shared(settings, live_site, args, pages)
+    shared.sessions = Sessions(on_end=shared.forget_password)
+    templates = TEMPLATES.get_template("site_parts.html")
+    shared.feed = SiteFeed(live_site, templates.make_module(common_context(app)))
     app.add_routes(
         web.RouteDef(route.method, settings.root_path + route.path, route.handler, route.kwargs)
         for route in routes
     )
     app.router.add_static(f"{settings.root_path}/static/", STATIC)
     app.on_response_prepare.append(_add_headers)
-    _share(app)
+    app.cleanup_ctx.append(_run_jobs)
+    app.on_shutdown.extend([end_streams, _end_feeds])
     return app
 
 
-def _share(app: web.Application) -> None:
-    """Make what requests share while the server runs."""
-    app[READERS], app[READS], app[HISTORY] = {}, SharedReads(), SiteHistory()
-    app[STREAMS], app[FEEDS] = set(), OutputFeeds()
-    templates = TEMPLATES.get_template("site_parts.html").make_module(common_context(app))
-    app[FEED] = SiteFeed(app[LIVE_SITE], templates)
-    app.cleanup_ctx.append(_run_jobs)
-    app.on_shutdown.extend([end_streams, _end_feeds])
-
-
 async def _end_feeds(app: web.Application) -> None:
-    await app[FEEDS].close()
+    await app[SHARED].outputs.close()
 
 
 async def _run_jobs(app: web.Application) -> AsyncIterator[None]:
     """Carry out changes; the hosts that they concern are asked at once when they end."""
-    loop, live = asyncio.get_running_loop(), app[LIVE_SITE]
+    loop, shared = asyncio.get_running_loop(), app[SHARED]
     tasks: set[asyncio.Task[None]] = set()
 
     async def refresh(hosts: Sequence[str]) -> None:
-        live.show_again(hosts)
+        shared.live.show_again(hosts)
         for host in hosts:
-            await live.refresh(host)
+            await shared.live.refresh(host)
 
     def start(ended: Job) -> None:
         task = loop.create_task(refresh(ended.hosts))
@@ -128,18 +103,11 @@ async def _run_jobs(app: web.Application) -> AsyncIterator[None]:
         with suppress(RuntimeError):  # the server has ended
             loop.call_soon_threadsafe(start, ended)
 
-    app[JOBS] = Jobs(on_end)
+    shared.jobs.on_end = on_end
     yield
-    await asyncio.to_thread(app[JOBS].close, 2 * app[ARGS].answer_time)
+    await asyncio.to_thread(shared.jobs.close, 2 * shared.args.answer_time)
     for task in tasks:
         task.cancel()
-
-
-def _forget_password(app: web.Application, session: Session) -> None:
-    """Forget what knows the password of a session that is over, or was answered to it."""
-    if session.password:
-        forget_readers(app, session)
-        app[READS].clear()
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

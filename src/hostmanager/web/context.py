@@ -1,11 +1,14 @@
 """What a handler of a request gets: the site, the session, clients of managers."""
 
 import argparse
+import asyncio
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError
+from hostmanager.client.history.site_history import SiteHistory
 from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.site_model import Site
@@ -15,32 +18,75 @@ from hostmanager.core.request_origin import MAX_REQUESTER_CHARS, text_problem
 from hostmanager.util.secret import Secret
 from hostmanager.util.text import closest_matches
 from hostmanager.web.errors import NotFoundError, PageLink
+from hostmanager.web.feeds.output import OutputFeeds
+from hostmanager.web.feeds.shared_reads import SharedReads
 from hostmanager.web.feeds.site import SiteFeed
+from hostmanager.web.jobs import Jobs
 from hostmanager.web.sessions import Session, Sessions
 from hostmanager.web.settings import WebSettings
 from hostmanager.web.urls import make_url
 
-ARGS = web.AppKey("args", argparse.Namespace)
-WEB_SETTINGS = web.AppKey("settings", WebSettings)
-LIVE_SITE = web.AppKey("live_site", LiveSite)
-SESSIONS = web.AppKey("sessions", Sessions)
-PAGES = web.AppKey("pages", frozenset[str])
-"""The first parts of the paths that there are: what the navigation offers."""
-FEED = web.AppKey("feed", SiteFeed)
-READERS = web.AppKey("readers", dict[tuple[str, Secret], tuple[Site, ManagerClient]])
 MAX_READERS = 500
 SESSION = web.RequestKey("session", Session)
 """The session that the cookie of a request names, or that was begun for its answer."""
 
 
+@dataclass(slots=True)
+class Shared:
+    """What all requests share while the server runs.
+
+    Attributes:
+        settings: How the server was started.
+        live: The site as it is known now.
+        args: The options that the client layer reads.
+        pages: The first parts of the paths that there are: what the navigation offers.
+        sessions: Those of browsers.
+        readers: Clients of managers by host and password, each with the site that it was made for.
+        answers: What managers have said a moment ago.
+        outputs: The output of agents that is read now.
+        history: What was read of journals.
+        jobs: Changes that were confirmed.
+        feed: Changes of the site, as messages for browsers.
+        streams: The kind of each open stream of messages, and the task that writes it.
+    """
+
+    settings: WebSettings
+    live: LiveSite
+    args: argparse.Namespace
+    pages: frozenset[str] = frozenset()
+    sessions: Sessions = field(default_factory=Sessions)
+    readers: dict[tuple[str, Secret], tuple[Site, ManagerClient]] = field(default_factory=dict)
+    answers: SharedReads = field(default_factory=SharedReads)
+    outputs: OutputFeeds = field(default_factory=OutputFeeds)
+    history: SiteHistory = field(default_factory=SiteHistory)
+    jobs: Jobs = field(default_factory=Jobs)
+    feed: SiteFeed = field(init=False)
+    streams: set[tuple[str, asyncio.Task[object]]] = field(default_factory=set)
+
+    def forget_password(self, session: Session) -> None:
+        """Forget what knows the password of a session that is over, or was answered to it."""
+        if session.password:
+            for key in [key for key in self.readers if key[1] == session.password]:
+                del self.readers[key]
+            self.answers.clear()
+
+
+SHARED = web.AppKey("shared", Shared)
+
+
+def shared_of(request: web.Request) -> Shared:
+    """What all requests share."""
+    return request.app[SHARED]
+
+
 def settings_of(request: web.Request) -> WebSettings:
     """How the server was started."""
-    return request.app[WEB_SETTINGS]
+    return shared_of(request).settings
 
 
 def site_of(request: web.Request) -> LiveSite:
     """The site as it is known now."""
-    return request.app[LIVE_SITE]
+    return shared_of(request).live
 
 
 def url_of(request: web.Request, *parts: str, **query: object) -> str:
@@ -58,7 +104,7 @@ def known_session(request: web.Request) -> Session | None:
     session = request.get(SESSION)
     if session is None:
         cookie = request.cookies.get(cookie_name(settings_of(request)))
-        session = request.app[SESSIONS].find(cookie)
+        session = shared_of(request).sessions.find(cookie)
         if session is not None:
             request[SESSION] = session
     return session
@@ -68,7 +114,7 @@ def session_of(request: web.Request) -> Session:
     """The session of a request; one is begun if it has none."""
     session = known_session(request)
     if session is None:
-        session = request[SESSION] = request.app[SESSIONS].begin()
+        session = request[SESSION] = shared_of(request).sessions.begin()
     return session
 
 
@@ -102,7 +148,7 @@ def args_of(request: web.Request, **options: Any) -> argparse.Namespace:
     """
     session = known_session(request)
     given = {
-        **vars(request.app[ARGS]),
+        **vars(shared_of(request).args),
         "password": session.password if session else "",
         "requested_by": requester_of(request),
         "reason": None,
@@ -111,41 +157,24 @@ def args_of(request: web.Request, **options: Any) -> argparse.Namespace:
     return argparse.Namespace(**given)
 
 
-def client_of(request: web.Request, host: str, reason: str = "") -> ManagerClient:
-    """A client of the manager of a host, with the password of the session. Its methods block.
-
-    Raises:
-        ClientError: The host has no manager.
-    """
-    site = site_of(request).site
-    clients = make_clients(site, args_of(request, reason=reason), [host])
-    if host not in clients:
-        raise ClientError(f"The host {host} has no manager, so nothing can be asked of it.")
-    return clients[host]
-
-
 def reader_of(request: web.Request, host: str) -> ManagerClient:
     """A client for what changes nothing: the same for all who have the same password.
 
     Raises:
         ClientError: The host has no manager.
     """
-    readers, site = request.app[READERS], site_of(request).site
+    readers, site = shared_of(request).readers, site_of(request).site
     session = known_session(request)
     key = host, session.password if session else Secret("")
     known = readers.get(key)
     if known is None or known[0] is not site:
-        known = readers[key] = site, client_of(request, host)
+        client = make_clients(site, args_of(request), [host]).get(host)
+        if client is None:
+            raise ClientError(f"The host {host} has no manager, so nothing can be asked of it.")
+        known = readers[key] = site, client
         while len(readers) > MAX_READERS:
             del readers[next(iter(readers))]
     return known[1]
-
-
-def forget_readers(app: web.Application, session: Session) -> None:
-    """Forget the clients that know the password of a session that is over."""
-    readers = app[READERS]
-    for key in [key for key in readers if session.password and key[1] == session.password]:
-        del readers[key]
 
 
 def known_host(request: web.Request, name: str) -> HostStatus:

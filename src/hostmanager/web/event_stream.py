@@ -8,13 +8,12 @@ from typing import cast
 
 from aiohttp import web
 
+from hostmanager.web.context import SHARED, shared_of
+
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 500
 """Streams of one kind that are open at the same time."""
-
-STREAMS = web.AppKey("streams", set[tuple[str, asyncio.Task[object]]])
-"""The kind of each open stream, and the task that writes it."""
 
 
 async def send_events(
@@ -32,7 +31,7 @@ async def send_events(
     Raises:
         HTTPServiceUnavailable: As many browsers as are possible are told of this; scripts try again.
     """
-    streams = request.app[STREAMS]
+    streams = shared_of(request).streams
     if sum(each == kind for each, _ in streams) >= MAX_STREAMS:
         raise web.HTTPServiceUnavailable(reason="too many browsers look at this page")
     # nginx would gather messages.
@@ -59,5 +58,5 @@ async def send_events(
 
 async def end_streams(app: web.Application) -> None:
     """End all streams: they do not end by themselves, and the server would wait for them."""
-    for _, task in app[STREAMS]:
+    for _, task in list(app[SHARED].streams):
         task.cancel()

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from aiohttp import web
-
 from hostmanager.client.change.plan_text import PlanLine
 from hostmanager.client.change.running import ProgressRow, RunningChange
 from hostmanager.client.change.site_change import PreparedChange
@@ -129,7 +127,7 @@ class Jobs:
         on_end: Callable[[Job], None] = lambda job: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._on_end = on_end
+        self.on_end = on_end
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._latest: dict[tuple[str, str], Job] = {}
@@ -263,7 +261,7 @@ class Jobs:
             job.version += 1
         job.answered.set()
         job.over.set()
-        self._on_end(job)
+        self.on_end(job)
 
     # --- keeping ----------------------------------------------------------------------------
 
@@ -285,9 +283,6 @@ class Jobs:
     def _forget(self, job: Job) -> None:
         del self._jobs[job.id]
         self._latest = {key: latest for key, latest in self._latest.items() if latest is not job}
-
-
-JOBS = web.AppKey("jobs", Jobs)
 
 
 def _look(job: Job, running: RunningChange) -> None:

@@ -14,18 +14,14 @@ from hostmanager.client.text import ago, format_time, sanitize
 from hostmanager.util.names import encode_id
 from hostmanager.util.text import format_duration, join_sentences, pluralize
 from hostmanager.web.context import (
-    FEED,
-    LIVE_SITE,
-    PAGES,
     SESSION,
-    WEB_SETTINGS,
+    SHARED,
     cookie_name,
     known_session,
     session_of,
     settings_of,
     user_of,
 )
-from hostmanager.web.jobs import JOBS
 from hostmanager.web.sessions import CSRF_FIELD, FORM_FIELD, NEVER_SHOWN, new_form_token
 from hostmanager.web.urls import make_url
 from hostmanager.web.views.site import OLD_AFTER, count_site
@@ -81,12 +77,13 @@ def is_encrypted(request: web.Request) -> bool:
 
 def common_context(app: web.Application) -> dict[str, Any]:
     """What all templates get, and what messages for browsers are made with: nothing of a request."""
-    settings = app[WEB_SETTINGS]
+    shared = app[SHARED]
+    settings = shared.settings
     url = partial(make_url, settings.root_path)
     return {
-        "job_about": lambda *agent: app[JOBS].about(*agent),  # noqa: PLW0108 - made after this
-        "live": app[LIVE_SITE],
-        "pages": app[PAGES],
+        "job_about": shared.jobs.about,
+        "live": shared.live,
+        "pages": shared.pages,
         "read_only": settings.read_only,
         "settings": settings,
         "static": partial(url, "static"),
@@ -99,7 +96,7 @@ def _common(request: web.Request) -> Mapping[str, Any]:
     session = known_session(request)
     return {
         **common_context(request.app),
-        "epoch_version": request.app[FEED].version,
+        "epoch_version": request.app[SHARED].feed.version,
         "form_fields": lambda: _form_fields(request),
         "has_password": bool(session and session.password),
         "here": request.rel_url.raw_path_qs if request.method == "GET" else "",

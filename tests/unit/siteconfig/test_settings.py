@@ -8,12 +8,8 @@ from ocs.site_config import InstanceConfig, SiteConfig
 
 from hostmanager.core.model import InstanceSettings, Target
 from hostmanager.siteconfig.diff import diff_specs
-from hostmanager.siteconfig.settings import (
-    SETTINGS,
-    changed_at_launch,
-    settings_data,
-    settings_from_data,
-)
+from hostmanager.siteconfig.reported_settings import settings_data, settings_from_data
+from hostmanager.siteconfig.settings import SETTINGS, changed_at_launch
 from hostmanager.siteconfig.site_file import load_all_hosts, load_site_file
 from tests.unit.siteconfig.conftest import site_of
 

@@ -8,13 +8,10 @@ from aiohttp.test_utils import make_mocked_request
 
 from hostmanager.util.listen_address import ListenAddress
 from hostmanager.web.context import (
-    ARGS,
-    READERS,
-    SESSIONS,
-    WEB_SETTINGS,
+    SHARED,
+    Shared,
     args_of,
     cookie_name,
-    forget_readers,
     requester_of,
 )
 from hostmanager.web.sessions import Sessions
@@ -26,13 +23,9 @@ PROXIED = WebSettings(ListenAddress("127.0.0.1", 8090), user_header="X-User")
 
 def request_of(settings, remote="127.0.0.1", login=None, **headers):
     app = web.Application()
-    app[WEB_SETTINGS], app[SESSIONS], app[ARGS] = (
-        settings,
-        Sessions(),
-        argparse.Namespace(privs="3"),
-    )
+    app[SHARED] = Shared(settings, None, argparse.Namespace(privs="3"))
     if login is not None:
-        headers["Cookie"] = f"{cookie_name(settings)}={app[SESSIONS].begin(*login).token}"
+        headers["Cookie"] = f"{cookie_name(settings)}={app[SHARED].sessions.begin(*login).token}"
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     return make_mocked_request("GET", "/", headers, app=app).clone(remote=remote)
 
@@ -62,9 +55,9 @@ def test_nobody_gets_the_password_of_the_server():
 
 
 def test_what_knows_a_password_is_forgotten_with_its_session():
-    known, app = Sessions(), web.Application()
+    known, shared = Sessions(), Shared(LOCAL, None, argparse.Namespace())
     ann, bob, nobody = known.begin("ann", "one"), known.begin("bob", "two"), known.begin()
-    readers = app[READERS] = {("daq1", each.password): None for each in (ann, bob, nobody)}
-    forget_readers(app, nobody)
-    forget_readers(app, ann)
-    assert list(readers) == [("daq1", "two"), ("daq1", "")]
+    shared.readers = {("daq1", each.password): None for each in (ann, bob, nobody)}
+    shared.forget_password(nobody)
+    shared.forget_password(ann)
+    assert list(shared.readers) == [("daq1", "two"), ("daq1", "")]

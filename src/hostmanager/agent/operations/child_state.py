@@ -9,7 +9,8 @@ from hostmanager.core.policy import stability
 from hostmanager.core.record import STOPPING_STATES, Completion, InstanceRecord, State
 from hostmanager.drivers.process import ProcessState
 from hostmanager.siteconfig.arguments import visible_arguments
-from hostmanager.siteconfig.settings import changed_at_launch, settings_data
+from hostmanager.siteconfig.reported_settings import settings_data
+from hostmanager.siteconfig.settings import changed_at_launch
 from hostmanager.util.text import join_names
 
 NEXT_ACTION = {

@@ -20,7 +20,7 @@ from hostmanager.client.status.model import (
     state_text,
 )
 from hostmanager.core.model import Kind
-from hostmanager.siteconfig.settings import settings_from_data
+from hostmanager.siteconfig.reported_settings import settings_from_data
 from hostmanager.util.grouping import group_pairs
 from hostmanager.util.text import join_names, pluralize
 

@@ -23,12 +23,11 @@ from hostmanager.siteconfig.entry import MANAGER_CLASS, AgentEntry
 from hostmanager.siteconfig.host_block import (
     DUPLICATE_ID_HINT,
     HostBlock,
-    check_hosts,
     downgrade_for_other_host,
     duplicate_id_message,
     is_valid_hub,
 )
-from hostmanager.siteconfig.site_file import parse_site, usable_blocks
+from hostmanager.siteconfig.site_file import parse_site
 from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import quote_value
 
@@ -117,14 +116,14 @@ def check_site(
     """
     file = str(path)
     collector = DiagnosticCollector(file)
-    root, hub, nodes = parse_site(path, collector, duplicate_keys_are_errors=True)
+    parts = parse_site(path, collector, duplicate_keys_are_errors=True)
+    root, nodes, blocks = parts.root, parts.nodes, parts.blocks
     warn_misspelled_keys(root, "top", collector)
     check_misplaced_hosts(root, collector)
     if (hub_node := root.get("hub")) is not None:
         warn_misspelled_keys(hub_node, "hub", collector)
         check_addresses(hub_node, collector)
     wanted = select(tuple(nodes))
-    blocks = check_hosts(nodes, file)
     selected = {name: block for name, block in blocks.items() if name in wanted}
     _warn_crossbars(nodes, collector)
     pairs: list[tuple[str | None, Diagnostic]] = [(None, one) for one in collector.diagnostics]
@@ -137,9 +136,8 @@ def check_site(
     pairs += _shared_addresses(blocks, selected, file)
     pairs.sort(key=lambda pair: (pair[1].line or 0, pair[1].column or 0))
     instances = tuple(entry for block in selected.values() for entry in _instances(block))
-    data = {**root.value, "hub": hub, "hosts": usable_blocks(blocks)}
-    hub_is_valid = is_valid_hub(hub)
-    return CheckedSite(path, root, selected, nodes, instances, tuple(pairs), data, hub_is_valid)
+    is_valid = is_valid_hub(parts.hub)
+    return CheckedSite(path, root, selected, nodes, instances, tuple(pairs), parts.data, is_valid)
 
 
 def _warn_crossbars(nodes: Mapping[str, YamlNode], collector: DiagnosticCollector) -> None:
@@ -167,10 +165,12 @@ def _warnings(block: HostBlock, node: YamlNode, file: str) -> list[Diagnostic]:
     if (crossbar := node.get("crossbar")) is not None:
         warn_misspelled_keys(crossbar, "crossbar", collector)
     for entry in block.entries:
-        warn_misspelled_keys(entry.node, "entry", collector, entry.instance_id)
+        collector.instance_id = entry.instance_id
+        warn_misspelled_keys(entry.node, "entry", collector)
     for instance in _instances(block):
-        warn_repeated_options(instance.argv, collector, instance.name)
-        check_written_arguments(instance.argv, collector, instance.name)
+        collector.instance_id = instance.name
+        warn_repeated_options(instance.argv, collector)
+        check_written_arguments(instance.argv, collector)
         _check_reserved_id(instance, collector)
     return collector.diagnostics
 
@@ -191,10 +191,10 @@ def _check_reserved_id(instance: CheckedEntry, collector: DiagnosticCollector) -
     location, name = instance.entry.id_location, instance.name
     if name == ALL:
         text = f"{ALL!r} is not a valid instance-id: commands use it for all agents."
-        collector.error(location, text, "Choose another name.", name)
+        collector.error(location, text, "Choose another name.")
     if name == "crossbar":
         text = "OCS's tools call the router 'crossbar'; an agent of this name is mistaken for it."
-        collector.warning(location, text, "Choose another name.", name)
+        collector.warning(location, text, "Choose another name.")
 
 
 def _instances(block: HostBlock) -> Iterator[CheckedEntry]:

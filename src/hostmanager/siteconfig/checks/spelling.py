@@ -61,19 +61,13 @@ def check_misplaced_hosts(root: YamlNode, collector: DiagnosticCollector) -> Non
             collector.error(location, text, "Indent it as the other hosts are.")
 
 
-def warn_misspelled_keys(
-    node: YamlNode,
-    section: str,
-    collector: DiagnosticCollector,
-    instance_id: str | None = None,
-) -> None:
+def warn_misspelled_keys(node: YamlNode, section: str, collector: DiagnosticCollector) -> None:
     """Warn of each key that is nearly a known one.
 
     Args:
         node: A mapping; anything else is reported elsewhere.
         section: Which of `KNOWN_KEYS` it is.
         collector: Gets the warnings.
-        instance_id: Whose it is.
     """
     if not node.is_mapping:
         return
@@ -86,18 +80,12 @@ def warn_misspelled_keys(
         )
         if suggestion is None or (known[suggestion] and suggestion not in fields):
             continue  # the missing key is reported, with this name
-        collector.warning(
-            location,
-            f"nothing reads the key {quote_value(key)}.",
-            f"Did you mean {suggestion!r}?",
-            instance_id,
-        )
+        text = f"nothing reads the key {quote_value(key)}."
+        collector.warning(location, text, f"Did you mean {suggestion!r}?")
 
 
 def warn_repeated_options(
-    argv: Sequence[tuple[str, SourceLocation]],
-    collector: DiagnosticCollector,
-    instance_id: str | None,
+    argv: Sequence[tuple[str, SourceLocation]], collector: DiagnosticCollector
 ) -> None:
     """Warn of options that are given more than once: OCS keeps only the last one."""
     seen: set[str] = set()
@@ -111,6 +99,5 @@ def warn_repeated_options(
                 f"the argument {quote_value(word)} is here a second time; OCS keeps only the last one, with "
                 "what follows it.",
                 "Keep one. An option of several values takes them after each other.",
-                instance_id,
             )
         seen.add(word)

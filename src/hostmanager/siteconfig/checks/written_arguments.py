@@ -28,7 +28,7 @@ _NUMBER_FORMS = (
 
 
 def check_written_arguments(
-    argv: Sequence[tuple[str, YamlNode]], collector: DiagnosticCollector, instance_id: str
+    argv: Sequence[tuple[str, YamlNode]], collector: DiagnosticCollector
 ) -> None:
     """Report the arguments of an agent that it gets otherwise than they stand in the file.
 
@@ -38,7 +38,6 @@ def check_written_arguments(
     Args:
         argv: The arguments as OCS passes them, each with its node.
         collector: Gets what is wrong.
-        instance_id: Whose they are.
     """
     for word, node in argv:
         written = node.text or ""
@@ -48,11 +47,11 @@ def check_written_arguments(
             text = f"{what}, so the agent gets {word!r}."
             if _is_same_number(written, node.value):
                 hint = f'Write {word}, or put it in quotes: "{written}".'
-                collector.warning(node, text, hint, instance_id)
+                collector.warning(node, text, hint)
             else:
-                collector.error(node, text, f'Put it in quotes: "{written}".', instance_id)
+                collector.error(node, text, f'Put it in quotes: "{written}".')
         elif doubt := _doubt(word):
-            collector.warning(node, *doubt, instance_id)
+            collector.warning(node, *doubt)
 
 
 def _is_equivalent(written: str, passed: str) -> bool:

@@ -15,8 +15,8 @@ from hostmanager.client.history.resource_history import read_resources
 from hostmanager.client.logs.log_runs import runs
 from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import last_exit_sentence
-from hostmanager.web.agent_reader import READS, AgentReader
-from hostmanager.web.context import args_of, site_of
+from hostmanager.web.agent_reader import AgentReader
+from hostmanager.web.context import args_of, shared_of, site_of
 from hostmanager.web.pages import render
 from hostmanager.web.routes.output import live_output
 from hostmanager.web.svg.curves import curves
@@ -95,7 +95,7 @@ async def _incidents(reader: AgentReader) -> list[agent_view.NamedText]:
     client = AlarmClient(live.site, options)
     try:
         key = "incidents", str(options.password)
-        status = await request.app[READS].get(key, INCIDENTS_SECONDS, client.status)
+        status = await shared_of(request).answers.get(key, INCIDENTS_SECONDS, client.status)
     except ClientError:
         return []
     return agent_view.incidents_of(status, agent.host, agent.instance_id)

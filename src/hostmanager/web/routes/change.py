@@ -16,6 +16,7 @@ from hostmanager.web.context import (
     requester_of,
     session_of,
     settings_of,
+    shared_of,
     site_of,
     url_of,
 )
@@ -23,7 +24,7 @@ from hostmanager.web.errors import (
     LoginNeededError,
     PageError,
 )
-from hostmanager.web.jobs import JOBS, Job, TooManyJobsError
+from hostmanager.web.jobs import Job, TooManyJobsError
 from hostmanager.web.pages import TEMPLATES, render
 from hostmanager.web.security import check_read_only
 from hostmanager.web.sessions import Session
@@ -178,7 +179,7 @@ async def _submit(request: web.Request, query: ChangeQuery, change: PreparedChan
     assert change.start is not None
     running = await asyncio.to_thread(change.start)
     try:
-        return request.app[JOBS].submit(
+        return shared_of(request).jobs.submit(
             change,
             running,
             who=requester_of(request),

@@ -4,8 +4,7 @@ import time
 
 from aiohttp import web
 
-from hostmanager.web.agent_reader import READS
-from hostmanager.web.context import known_host, site_of
+from hostmanager.web.context import known_host, shared_of, site_of
 from hostmanager.web.pages import render
 from hostmanager.web.views.config import CHANGE_WORDS, host_config, read_config_file
 
@@ -19,7 +18,7 @@ async def show_config(request: web.Request) -> web.Response:
     statuses = live.hosts() if name is None else [known_host(request, name)]
     path = live.site.path
     key = "site config", path, id(live.site)  # read anew together with the changes that it brings
-    file = await request.app[READS].get(key, FILE_SECONDS, lambda: read_config_file(path))
+    file = await shared_of(request).answers.get(key, FILE_SECONDS, lambda: read_config_file(path))
     hosts = [host_config(status) for status in statuses]
     changed = [host for host in hosts if host.differs]
     return render(

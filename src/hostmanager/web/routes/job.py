@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from hostmanager.web.context import session_of, settings_of, url_of
+from hostmanager.web.context import session_of, settings_of, shared_of, url_of
 from hostmanager.web.errors import ForbiddenError, NotFoundError, PageLink
 from hostmanager.web.event_stream import send_events
-from hostmanager.web.jobs import JOBS, Job, JobState
+from hostmanager.web.jobs import Job, JobState
 from hostmanager.web.pages import TEMPLATES, render
 from hostmanager.web.security import check_read_only
 
@@ -36,7 +36,7 @@ QUIET_INTERVAL = 5.0
 
 
 def _job(request: web.Request) -> Job:
-    job = request.app[JOBS].find(request.match_info["job"])
+    job = shared_of(request).jobs.find(request.match_info["job"])
     if job is None:
         raise NotFoundError(
             "There is no such change here (any more). Changes are kept for a day, and until the "
@@ -100,7 +100,7 @@ async def cancel_job(request: web.Request) -> web.StreamResponse:
     job = _job(request)
     if job.owner != session_of(request).csrf:
         raise ForbiddenError("Only the browser that confirmed this change can cancel it.")
-    await asyncio.to_thread(request.app[JOBS].cancel, job)
+    await asyncio.to_thread(shared_of(request).jobs.cancel, job)
     raise web.HTTPSeeOther(url_of(request, "change", job.id))
 
 

@@ -8,10 +8,10 @@ from aiohttp import web
 from hostmanager.core.request_origin import text_problem
 from hostmanager.web.context import (
     SESSION,
-    SESSIONS,
     known_session,
     session_of,
     settings_of,
+    shared_of,
     url_of,
 )
 from hostmanager.web.errors import PageError
@@ -60,7 +60,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
         raise PageError(f"The name {problem}. Nothing was kept.")
     if problem := text_problem(password, MAX_PASSWORD_CHARS):
         raise PageError(f"The password {problem}. Nothing was kept.")
-    request[SESSION] = request.app[SESSIONS].renew(session_of(request), name, password)
+    request[SESSION] = shared_of(request).sessions.renew(session_of(request), name, password)
     if "resume" in form:
         fields = [
             (key.removeprefix(RESUMED), str(value))
@@ -74,7 +74,7 @@ async def log_in(request: web.Request) -> web.StreamResponse:
 
 async def log_out(request: web.Request) -> web.StreamResponse:
     """Forget the session."""
-    request.app[SESSIONS].end(session_of(request))
+    shared_of(request).sessions.end(session_of(request))
     del request[SESSION]
     return _redirect(request, url_of(request, ""))
 

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from hostmanager.web.context import FEED, known_host, site_of
+from hostmanager.web.context import known_host, shared_of, site_of
 from hostmanager.web.event_stream import send_events
 from hostmanager.web.feeds.site import site_context
 from hostmanager.web.pages import render
@@ -36,7 +36,7 @@ async def show_host(request: web.Request) -> web.Response:
 async def send_changes(request: web.Request) -> web.StreamResponse:
     """Tell a browser what changes, until it goes."""
     since = request.headers.get("Last-Event-ID") or request.query.get("since", "")
-    messages = request.app[FEED].messages(since, full=bool(request.query.get("full")))
+    messages = shared_of(request).feed.messages(since, full=bool(request.query.get("full")))
     return await send_events(request, "site", messages)
 
 

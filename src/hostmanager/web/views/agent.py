@@ -7,12 +7,8 @@ from typing import Any
 from hostmanager.client.status.model import AgentStatus
 from hostmanager.client.text import ago, format_time
 from hostmanager.core.model import InstanceSettings
-from hostmanager.siteconfig.settings import (
-    SETTINGS,
-    Setting,
-    settings_from_data,
-    written_number,
-)
+from hostmanager.siteconfig.reported_settings import settings_from_data
+from hostmanager.siteconfig.settings import SETTINGS, Setting, written_number
 from hostmanager.util.text import format_bytes, format_duration, join_names, pluralize
 
 NamedText = tuple[str, str]

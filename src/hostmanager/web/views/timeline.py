@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from hostmanager.client.errors import ClientError
-from hostmanager.client.history.site_history import HostHistory, SiteHistory
+from hostmanager.client.history.site_history import HostHistory
 from hostmanager.client.history.time_range import TimeRange, parse_range
 from hostmanager.client.history.timeline import CurrentState, HostEvents, make_lanes
 from hostmanager.client.history.timeline_model import TimeSpan
@@ -17,11 +17,9 @@ from hostmanager.client.history.timeline_summary import LaneSummary, summarize_l
 from hostmanager.client.managers.manager_client import ManagerClient
 from hostmanager.client.status.model import HostStatus
 from hostmanager.util.text import closest_matches, format_duration
-from hostmanager.web.context import args_of, known_host, reader_of, site_of, url_of
+from hostmanager.web.context import args_of, known_host, reader_of, shared_of, site_of, url_of
 from hostmanager.web.errors import NotFoundError, PageError, PageLink
 from hostmanager.web.svg.bands import lane_svg
-
-HISTORY = web.AppKey("history", SiteHistory)
 
 CLOCK_TOLERANCE = 5.0
 """Seconds by which the clock of a host may be off before a page says so."""
@@ -136,7 +134,7 @@ async def read_timeline(query: PastQuery) -> TimelineView:
     Raises:
         NotFoundError: There is no such agent.
     """
-    history = query.request.app[HISTORY]
+    history = shared_of(query.request).history
     since, readers, limit = float(query.range.start), query.readers(), query.answer_time
     silent = {
         host.host.name: host.error

@@ -6,7 +6,7 @@ from tests.unit.siteconfig.conftest import HUB, site_of
 from hostmanager.core.model import RemoteInstance
 from hostmanager.siteconfig.checks.full_check import check_site
 from hostmanager.siteconfig.diagnostics import Severity
-from hostmanager.siteconfig.settings import settings_data, settings_from_data
+from hostmanager.siteconfig.reported_settings import settings_data, settings_from_data
 from hostmanager.siteconfig.site_file import load_site_file
 
 ENTRIES = (
