@@ -122,7 +122,7 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     """
     journal = manager.parts.journal
     try:
-        data, count = await asyncio.to_thread(_read, journal, params)
+        data, count = await asyncio.to_thread(read_page, journal, params)
     except JournalError as error:
         session.data = {"entries": [], "older": None, "trouble": str(error)}
         return False, str(error)
@@ -137,7 +137,7 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     return True, text
 
 
-def _read(journal: Journal, params: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def read_page(journal: Journal, params: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Read the journal as a client wants it; waits for the disk.
 
     Returns:

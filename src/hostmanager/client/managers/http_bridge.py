@@ -61,7 +61,7 @@ def call(url: str, realm: str, procedure: str, /, *args: Any, **kwargs: Any) -> 
         BridgeError: There is no result.
         Exception: What answers is no bridge; of many classes.
     """
-    if _needs_requests(url):
+    if needs_requests(url):
         return _call_with_requests(url, realm, procedure, *args, **kwargs)
     job = json.dumps({"procedure": procedure, "args": args, "kwargs": kwargs})
     status, text = _post(url, job.encode())
@@ -92,7 +92,7 @@ def _post(url: str, body: bytes) -> tuple[int, bytes]:
         connection.close()
 
 
-def _needs_requests(url: str) -> bool:
+def needs_requests(url: str) -> bool:
     """Whether `requests` may do more than to post: TLS, a proxy, user names, names in other scripts."""
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.username is not None or not url.isascii():

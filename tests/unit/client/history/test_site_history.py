@@ -7,7 +7,7 @@ import weakref
 import pytest
 from tests.support.waiting import wait_for
 
-from hostmanager.agent.operations.history import _read
+from hostmanager.agent.operations.history import read_page
 from hostmanager.client.errors import FailureKind, ManagerError
 from hostmanager.client.history import site_history as module
 from hostmanager.client.history.site_history import SiteHistory
@@ -36,7 +36,7 @@ class Manager:
         if self.is_old and params.keys() & FURTHER.keys():
             raise ManagerError(FailureKind.REFUSED, "Unexpected parameters")
         self.asked.append(params)
-        page = _read(self.journal, {**DEFAULTS, **FURTHER, **params})
+        page = read_page(self.journal, {**DEFAULTS, **FURTHER, **params})
         return OperationResult(True, "", {**page.data, "older": page.older, "now": time.time()})
 
     def record(self, *times):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.client.managers.http_bridge import _needs_requests
+from hostmanager.client.managers.http_bridge import needs_requests
 
 
 @pytest.fixture(autouse=True)
@@ -14,14 +14,14 @@ def bare(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("url", ["http://daq1:8001/call", "http://[::1]:8001/call"])
 def test_plain_http_needs_nothing_more(url):
-    assert not _needs_requests(url)
+    assert not needs_requests(url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://daq1/call", "http://me:word@daq1/call", "http://höst/call", "ftp://a/"]
 )
 def test_addresses_that_need_it(url):
-    assert _needs_requests(url)
+    assert needs_requests(url)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_addresses_that_need_it(url):
 )
 def test_a_proxy_for_plain_http_needs_it(name, needs, monkeypatch):
     monkeypatch.setenv(name, "http://proxy:3128")
-    assert _needs_requests("http://daq1/call") == needs
+    assert needs_requests("http://daq1/call") == needs
 
 
 @pytest.mark.parametrize("name", [".netrc", "_netrc", "elsewhere"])
@@ -37,4 +37,4 @@ def test_a_file_of_passwords_needs_it(name, tmp_path, monkeypatch):
     (tmp_path / name).touch()
     if name == "elsewhere":
         monkeypatch.setenv("NETRC", str(tmp_path / name))
-    assert _needs_requests("http://daq1/call")
+    assert needs_requests("http://daq1/call")
