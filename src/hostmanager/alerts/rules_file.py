@@ -10,7 +10,6 @@ from hostmanager.alerts.rule_values import SecretSource, UrlLocation, ValueReade
 from hostmanager.alerts.rules import (
     DEFAULT_ESCALATE_AFTER,
     DEFAULT_FINDINGS,
-    DEFAULT_LIMIT,
     DEFAULT_REPEAT,
     Receiver,
     Rule,
@@ -142,13 +141,7 @@ def _read_receivers(node: YamlNode, reader: ValueReader) -> dict[str, Receiver]:
             reader.error(
                 value, f"receiver {quote_value(name)} has no 'urls'.", f"Write:\n{EXAMPLE}"
             )
-        receivers[str(name)] = Receiver(
-            str(name),
-            values.get("urls", ()),
-            values.get("quiet"),
-            values.get("limit", DEFAULT_LIMIT),
-            values.get("silences", False),
-        )
+        receivers[str(name)] = Receiver(str(name), **{"urls": (), **values})
     for name, (location, _) in node.fields().items():
         other, _, number = str(name).rpartition(" ")
         urls = receivers[other].urls if other in receivers else ()

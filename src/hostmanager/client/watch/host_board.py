@@ -39,6 +39,29 @@ class HeardAgent:
     host: str = ""
 
 
+@dataclass(slots=True)
+class _KnownHost:
+    """What is known of one host.
+
+    Attributes:
+        answer: The latest, were it that there is none.
+        asked_at: When it was asked for; monotonic, as all times here.
+        status: As it is shown, once it was judged.
+        last_known: The latest status with an answer; None: there was none.
+        last_known_at: When that was asked for.
+        content: What was shown when it changed last.
+        changed_at: When that was; infinite: never.
+    """
+
+    answer: SessionOrError
+    asked_at: float
+    status: HostStatus
+    last_known: HostStatus | None = None
+    last_known_at: float = -math.inf
+    content: object = None
+    changed_at: float = math.inf
+
+
 class HostBoard:
     """What is known of each host, and in which version it changed last.
 
@@ -49,13 +72,8 @@ class HostBoard:
 
     def __init__(self, site: Site) -> None:
         self.version = 0
-        self._answers: dict[str, tuple[SessionOrError, float]] = {}
-        self._judged: dict[str, HostStatus] = {}
-        self._last_known: dict[str, HostStatus] = {}
-        self._asked_at: dict[str, float] = {}
-        self._contents: dict[str, object] = {}
-        self._changed_in: dict[str, int] = {}
-        self._changed_at: dict[str, float] = {}
+        self._known: dict[str, _KnownHost] = {}
+        self._changed_in: dict[str, int] = {}  # by host, also of those that are gone
         self._shown: list[HostStatus] = []
         self.set_site(site, 0.0)
 
@@ -69,14 +87,15 @@ class HostBoard:
 
         A host without a manager is as the site config says: 0.
         """
-        status = self._judged.get(host)
-        if status is not None and status.host.manager is None:
-            return 0.0
-        return now - self._asked_at.get(host, -math.inf)
+        if host not in self._known:
+            return math.inf
+        return (
+            0.0 if self.site.hosts[host].manager is None else now - self._known[host].last_known_at
+        )
 
     def asked_at(self, host: str) -> float:
         """When the latest answer was asked for, were it that there is none; monotonic."""
-        return self._answers[host][1] if host in self._answers else -math.inf
+        return self._known[host].asked_at if host in self._known else -math.inf
 
     def changed_since(self, version: int) -> set[str]:
         """The hosts that have changed since a version, or are gone."""
@@ -105,19 +124,12 @@ class HostBoard:
     def set_site(self, site: Site, now: float) -> None:
         """Take over a site config: what is known of its hosts stays."""
         self.site = site
-        for host in [host for host in self._contents if host not in site.hosts]:
-            for known in (
-                self._answers,
-                self._last_known,
-                self._asked_at,
-                self._contents,
-                self._changed_at,
-            ):
-                known.pop(host, None)
-            self._changed_in[host] = self.version + 1
-        self._judged = {}
-        nothing = NO_ANSWER_YET, now
-        self.update({host: self._answers.get(host, nothing) for host in site.hosts}, now)
+        for name in self._known.keys() - site.hosts.keys():
+            del self._known[name]
+            self._changed_in[name] = self.version + 1
+        for name, host in site.hosts.items():
+            self._known.setdefault(name, _KnownHost(NO_ANSWER_YET, now, HostStatus(host)))
+        self.update({name: (k.answer, k.asked_at) for name, k in self._known.items()}, now)
 
     def update(self, answers: Mapping[str, tuple[SessionOrError, float]], now: float) -> None:
         """Judge answers.
@@ -127,11 +139,10 @@ class HostBoard:
             now: Monotonic time.
         """
         for host, (answer, asked_at) in answers.items():
-            if host in self.site.hosts:
-                self._answers[host] = answer, asked_at
-                self._judged[host] = self._judge(host, answer, asked_at)
+            if host in self._known:
+                self._judge(host, answer, asked_at)
         waiting_before = _waiting(self._shown)
-        self._shown = add_awaited([self._judged[host] for host in self.site.hosts])
+        self._shown = add_awaited([self._known[host].status for host in self.site.hosts])
         who_waits_changed = _waiting(self._shown) != waiting_before
         changed = [
             status.host.name
@@ -140,24 +151,24 @@ class HostBoard:
         ]
         self.announce(changed, now)
 
-    def _judge(self, host: str, answer: SessionOrError, asked_at: float) -> HostStatus:
-        entry = self.site.hosts[host]
+    def _judge(self, host: str, answer: SessionOrError, asked_at: float) -> None:
+        known, entry = self._known[host], self.site.hosts[host]
+        known.answer, known.asked_at = answer, asked_at
         status = build_host_status(entry, answer if entry.manager is not None else None)
         if status.error is None:
-            self._last_known[host], self._asked_at[host] = status, asked_at
-            return status
-        return with_last_known(status, self._last_known.get(host))
+            known.last_known, known.last_known_at = status, asked_at
+        known.status = with_last_known(status, known.last_known)
 
     def _has_changed(self, status: HostStatus, now: float) -> bool:
-        host, content = status.host.name, _content(status)
-        has_changed = content != self._contents.get(host)
-        self._contents[host] = content
-        return has_changed or now - self._changed_at.get(host, now) >= MEASURED_INTERVAL
+        known, content = self._known[status.host.name], _content(status)
+        has_changed = content != known.content
+        known.content = content
+        return has_changed or now - known.changed_at >= MEASURED_INTERVAL
 
     def announce(self, hosts: Iterable[str], now: float) -> None:
         """Begin a version, if it has something new."""
         for host in hosts:
-            self._changed_in[host], self._changed_at[host] = self.version + 1, now
+            self._changed_in[host], self._known[host].changed_at = self.version + 1, now
         if any(changed > self.version for changed in self._changed_in.values()):
             self.version += 1
 

@@ -13,7 +13,6 @@ from hostmanager.client.logs.log_filter import (
     level_of,
     split_records,
 )
-from hostmanager.client.logs.log_runs import LAUNCH_MARGIN, runs
 
 LOG = """\
 2026-11-28T05:28:31+0000 starting
@@ -109,21 +108,3 @@ def test_what_comes_piece_by_piece_is_selected_as_what_comes_at_once(size, level
     lines = lines_of(LOG)
     pieces = [followed.select(lines[at : at + size]) for at in range(0, len(lines), size)]
     assert [line.text for line in flat(pieces)] == flat(shown(selection))
-
-
-def entry(kind, when, **data):
-    return {"kind": kind, "time": when, "data": data}
-
-
-def test_runs_are_separated_between_an_exit_and_the_next_launch():
-    entries = [
-        entry("launch", 100.0, launched=True),
-        entry("exit", 110.0),
-        entry("launch", 114.0, launched=True),
-        entry("launch", 120.0, launched=False),  # taken over by another manager: the same run
-        entry("exit", 130.0),
-        entry("exit", 131.0, launched=False),
-        entry("launch", 133.0, launched=True),
-    ]
-    assert [run.begin for run in runs(entries)] == [100.0 - LAUNCH_MARGIN, 112.0, 132.0]
-    assert runs([]) == []
