@@ -36,8 +36,8 @@ class Manager:
         if self.is_old and params.keys() & FURTHER.keys():
             raise ManagerError(FailureKind.REFUSED, "Unexpected parameters")
         self.asked.append(params)
-        page = read_page(self.journal, {**DEFAULTS, **FURTHER, **params})
-        return OperationResult(True, "", {**page.data, "older": page.older, "now": time.time()})
+        data, _ = read_page(self.journal, {**DEFAULTS, **FURTHER, **params})
+        return OperationResult(True, "", {**data, "now": time.time()})
 
     def record(self, *times):
         for when in times:
