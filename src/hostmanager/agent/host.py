@@ -14,7 +14,7 @@ from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.settings import ManagerSettings
 from hostmanager.agent.site_config_reader import SiteConfigReader
 from hostmanager.agent.site_tracker import SiteTracker
-from hostmanager.agent.targets.keeper import TargetKeeper
+from hostmanager.agent.targets.keeper import keep_in_line
 from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import Kind, Target
@@ -87,13 +87,12 @@ class Host:
         self._compose, self._target_store = compose, target_store
         self.running = False
         self.forced_target: str | None = None
-        keeper = TargetKeeper(self._snapshot, target_store, lambda: self.running)
+        keep_in_line(target_store, self._snapshot, lambda: self.running)
         self._services = ServiceReconciler(supervisor, compose, target_store, lambda: self.running)
         self.tracker = SiteTracker(
             supervisor,
             self._services,
             target_store,
-            keeper,
             journal=journal,
             emit_message=emit_message,
         )

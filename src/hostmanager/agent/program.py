@@ -168,11 +168,9 @@ class ManagerProgram:
         if lost_reason is None:
             parts.router_absence.on_connected()
             self.manager.publish_figures()
+            tracker = parts.host.tracker
             heartbeats = RouterHeartbeats(
-                self.session,
-                parts.health.beat,
-                parts.health.set_processes,
-                lambda: parts.host.tracker.site_agent_count,
+                self.session, parts.health, lambda: tracker.site_agent_count
             )
             parts.health.connected(heartbeats)
             return

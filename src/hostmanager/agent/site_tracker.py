@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from hostmanager.agent import audit
 from hostmanager.agent.compose.reconcile import ServiceReconciler
-from hostmanager.agent.targets.keeper import TargetKeeper
 from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.agent.targets.store import TargetStore
 from hostmanager.core.model import InstanceSpec, Target
@@ -36,7 +35,6 @@ class SiteTracker:
         supervisor: Has all instances.
         services: Keeps compose services in line.
         target_store: The saved targets.
-        target_keeper: Knows which one-shots are done.
         journal: Where it is recorded how the site config was read.
         emit_message: Takes a sentence for operators.
 
@@ -52,7 +50,6 @@ class SiteTracker:
         supervisor: Supervisor,
         services: ServiceReconciler,
         target_store: TargetStore,
-        target_keeper: TargetKeeper,
         *,
         journal: Journal,
         emit_message: Callable[[str], object],
@@ -60,7 +57,6 @@ class SiteTracker:
         self._supervisor = supervisor
         self._services = services
         self._target_store = target_store
-        self._target_keeper = target_keeper
         self._journal = journal
         self._emit_message = emit_message
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
@@ -114,7 +110,7 @@ class SiteTracker:
 
     def _track(self, spec: InstanceSpec, before: StartupState) -> None:
         observed, restart_of = before.discovered.get(spec.instance_id), before.restart_of(spec)
-        target, completion = before.target(spec), self._target_keeper.completion_of(spec)
+        target, completion = before.target(spec), self._target_store.completion_of(spec)
         if completion is not None and spec.instance_id not in before.saved_targets:
             target = None  # not even a target for all runs it again
         self._supervisor.add(spec, target, observed, restart_of, completion)

@@ -6,7 +6,7 @@ operation of the agent, once a second.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
@@ -14,6 +14,7 @@ from autobahn.wamp.types import SubscribeOptions
 from twisted.internet.defer import ensureDeferred
 
 from hostmanager.agent.framework.router_session import RouterSession
+from hostmanager.agent.monitoring.health_monitor import HealthMonitor
 
 log = logging.getLogger(__name__)
 
@@ -23,30 +24,24 @@ EXACT_COST, WILDCARD_COST = 5.2, 1.2
 """Messages for each agent and window: four to subscribe and unsubscribe, and its heartbeats; or
 the heartbeats alone, but those of all the site's agents."""
 
-OnHeartbeat = Callable[[str, str, Mapping[str, int]], None]
-OnProcesses = Callable[[str, Collection[str]], None]
-
 
 class RouterHeartbeats:
     """Subscriptions to the heartbeats of agents, in one session with the router.
 
     Args:
         session: The session.
-        on_heartbeat: Gets instance-id, router session and op codes of each heartbeat.
-        on_processes: Gets the names of the processes of an agent, once they were asked for.
+        monitor: Gets the heartbeats, and what agents answer.
         site_agents: How many agents the whole site has.
     """
 
     def __init__(
         self,
         session: RouterSession,
-        on_heartbeat: OnHeartbeat,
-        on_processes: OnProcesses,
+        monitor: HealthMonitor,
         site_agents: Callable[[], int],
     ) -> None:
         self._session, self._joined = session, session.join_count
-        self._on_heartbeat, self._on_processes = on_heartbeat, on_processes
-        self._site_agents = site_agents
+        self._monitor, self._site_agents = monitor, site_agents
         self._root = session.agent_address.rpartition(".")[0]
         self._wanted: set[str] = set()
         self._active: dict[str, Any] = {}
@@ -113,7 +108,7 @@ class RouterHeartbeats:
         if not isinstance(op_codes, dict) or not isinstance(feed, dict):
             return
         codes = {str(op): code for op, code in op_codes.items() if isinstance(code, int)}
-        self._on_heartbeat(name, str(feed.get("session_id", "")), codes)
+        self._monitor.beat(name, str(feed.get("session_id", "")), codes)
 
     async def _ask(self, instance_id: str) -> None:
         try:
@@ -123,4 +118,4 @@ class RouterHeartbeats:
         except Exception as error:  # it may answer anything, or be gone
             log.debug("operations of %s: %s", instance_id, error)
             return
-        self._on_processes(instance_id, names)
+        self._monitor.set_processes(instance_id, names)

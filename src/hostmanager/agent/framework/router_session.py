@@ -17,14 +17,14 @@ from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import ComponentConfig
 from ocs.ocs_agent import OCSAgent
 from twisted.internet import reactor
-from twisted.internet.defer import DeferredLock, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
 
 from hostmanager.agent.framework.message_limits import Refused
+from hostmanager.agent.framework.start_queue import StartQueue
 from hostmanager.agent.operations.access import authorize, default_rules
 from hostmanager.agent.operations.call_validation import (
     CALL_SIGNATURE,
     Call,
-    EndedSessions,
     invalid_call_reason,
     wait_timeout,
 )
@@ -43,11 +43,6 @@ REPLY_FLUSH = 0.15
 RESULT_POLL_TIMEOUT = 2.0
 """Seconds that a client has to request the result of `die`; later, nobody is there to reply."""
 
-MAX_WAITING_CALLS = 100
-"""Calls of one operation that wait for their turn; one more is refused."""
-
-Reply = tuple[int, str, dict[str, Any]]
-
 
 class RouterSession(OCSAgent):
     """OCS's agent, for a manager that outlives its router.
@@ -58,6 +53,7 @@ class RouterSession(OCSAgent):
         join_count: How often it was registered.
         left: Set while it is not in the realm.
         closing: Whether the program is about to end.
+        starts: Starts of operations by clients.
         on_change: Called when it has come or gone.
         on_router: Called with the reason why the router went, or with None when it came.
     """
@@ -81,8 +77,7 @@ class RouterSession(OCSAgent):
         self.on_router: Callable[[str | None], None] = lambda _: None
         self._refusal_reported = False
         self._guard = Guard(reactor.callLater)
-        self._turns: dict[str, DeferredLock] = {}
-        self._ended_sessions = EndedSessions(reactor.callLater)
+        self.starts = StartQueue(self, reactor.callLater)
 
     @property
     def status_text(self) -> str:
@@ -170,13 +165,6 @@ class RouterSession(OCSAgent):
 
     # --- calls of clients -----------------------------------------------------------------
 
-    def queue_starts(self, *operations: str) -> None:
-        """Have starts of operations wait for their turn while they run, rather than be refused.
-
-        A client that clicks twice does not get "already in progress" (contract, section 4).
-        """
-        self._turns |= {operation: DeferredLock() for operation in operations}
-
     def _ops_handler(self, *args: Any, **kwargs: Any) -> Any:
         """Take a client's call, if it has the form of one and the client may make it."""
         if args and isinstance(args[0], Refused):
@@ -200,9 +188,9 @@ class RouterSession(OCSAgent):
         if reason is not None:
             return ocs.ERROR, reason, {}
         if action == "start":
-            return self._start_in_turn(op_name, params, level)
+            return self.starts.start(op_name, params, level)
         if action == "wait":
-            ended = self._ended_sessions.reply(op_name, params)
+            ended = self.starts.ended.reply(op_name, params)
             if ended is not None:
                 return ended
             session = self.sessions.get(op_name)
@@ -213,40 +201,6 @@ class RouterSession(OCSAgent):
                     return ocs.ERROR, str(error), {}
         # Credentials have been checked: OCS takes the agent itself as the password of a superuser.
         return super()._ops_handler(action, op_name, params, timeout, password=self)
-
-    def _start_in_turn(self, op_name: str, params: Any, level: int) -> Any:
-        """Start an operation; one whose starts are queued, after those requested before."""
-        turns = self._turns.get(op_name)
-        if turns is None:
-            return self._start_now(op_name, params, level)
-        if len(turns.waiting) >= MAX_WAITING_CALLS:
-            text = f'{len(turns.waiting)} calls of "{op_name}" wait already; try again in a moment.'
-            return ocs.ERROR, text, {}
-        turn = turns.acquire()
-        return turn.addCallback(lambda _: self._start_now(op_name, params, level, turns.release))
-
-    def _start_now(
-        self, op_name: str, params: Any, level: int, on_end: Callable[[], None] = lambda: None
-    ) -> Reply:
-        before = session = self.sessions.get(op_name)
-        try:
-            status, text, data = self.start(op_name, params, password=self)
-            session = self.sessions.get(op_name)
-        finally:
-            if session is None or session is before:  # refused: nothing runs that could end
-                reactor.callLater(0, on_end)
-        if session is None or session is before:
-            return status, text, data
-        if before is not None:
-            self._ended_sessions.add(before)
-        session.cred_level = level
-
-        def ended(result: Any) -> Any:
-            on_end()
-            return result
-
-        session.d.addBoth(ended)
-        return status, text, session.encoded()
 
     def _finish_reply(self, reply: Any) -> Any:
         status, text, session = reply

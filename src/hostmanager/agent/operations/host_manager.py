@@ -127,7 +127,7 @@ class HostManager:
         for name in reading:
             agent.register_task(name, getattr(self, name), blocking=False, min_privs=READ_LEVEL)
         if isinstance(agent, RouterSession):
-            agent.queue_starts("update", "restart", "silence", *reading)
+            agent.starts.queue("update", "restart", "silence", *reading)
 
     async def wait_started(self) -> None:
         """Wait for a manager process that reads its site config; not for ever."""

@@ -31,8 +31,9 @@ from hostmanager.agent.targets.completions import (
 )
 from hostmanager.agent.targets.origins import read_origins, write_origins
 from hostmanager.agent.targets.silences import Silence, active, read_silences, write_silences
-from hostmanager.core.model import Target
+from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.protocols import Clock
+from hostmanager.core.record import Completion
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.drivers.process.thread_pools import prestarted_pool
 from hostmanager.util.files import read_bounded, replace_file
@@ -153,6 +154,13 @@ class TargetStore:
         self.once.discard(instance_id)
         if self._targets.pop(instance_id, None) is not None:
             self._save()
+
+    def completion_of(self, spec: InstanceSpec) -> Completion | None:
+        """The completion of an instance; None if it is not done, or is another program now."""
+        saved = self.completions.get(spec.instance_id)
+        if saved is None or not spec.settings.one_shot or saved.agent_class != spec.agent_class:
+            return None
+        return Completion(saved.at, saved.fingerprint)
 
     def save_completion(self, instance_id: str, completion: SavedCompletion) -> None:
         """Save that a one-shot is done."""

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.core.fakes import FakeClock
 
 from hostmanager.agent.targets.completions import SavedCompletion
-from hostmanager.agent.targets.keeper import TargetKeeper
+from hostmanager.agent.targets.keeper import keep_in_line
 from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.agent.targets.store import SAVE_RETRY_INTERVAL, TargetStore
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
@@ -416,7 +416,7 @@ class KeptSnapshot:
     def __init__(self, store: TargetStore) -> None:
         self.running = True
         self.snapshot = Snapshot(guard_of(FakeClock()))
-        self.keeper = TargetKeeper(self.snapshot, store, lambda: self.running)
+        keep_in_line(store, self.snapshot, lambda: self.running)
 
 
 async def test_the_store_follows_what_is_done(make):
@@ -426,15 +426,15 @@ async def test_the_store_follows_what_is_done(make):
     store.set_targets({"a": Target.UP})
     record = InstanceRecord(spec, Target.UP)
     host.snapshot.put("a", record)
-    assert (store.target("a"), host.keeper.completion_of(spec)) == (Target.UP, None)
+    assert (store.target("a"), store.completion_of(spec)) == (Target.UP, None)
     done = Completion(5.0, "f")
     host.snapshot.put("a", replace(record, target=Target.DOWN, completion=done))
-    assert (store.target("a"), host.keeper.completion_of(spec)) == (None, done)
-    assert host.keeper.completion_of(replace(spec, agent_class="Other")) is None
-    assert host.keeper.completion_of(replace(spec, settings=InstanceSettings())) is None
+    assert (store.target("a"), store.completion_of(spec)) == (None, done)
+    assert store.completion_of(replace(spec, agent_class="Other")) is None
+    assert store.completion_of(replace(spec, settings=InstanceSettings())) is None
     host.running = False
     host.snapshot.put("a", None)
-    assert host.keeper.completion_of(spec) == done
+    assert store.completion_of(spec) == done
     host.running = True
     host.snapshot.put("a", record)
     assert store.completions == {}
