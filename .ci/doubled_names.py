@@ -23,7 +23,6 @@ ALLOWED: dict[str, str] = {
     "main": PROGRAM,
     "log": "the logger of the module",
     "ROUTES": "what each module of addresses has: web/app.py reads it",
-    "setup": "what a module of addresses has that keeps something: web/app.py calls it",
 }
 
 MODULE_CONSTANTS = ("_INTERVAL", "_TIMEOUT", "TIMEOUT", "STYLES", "COLUMNS", "MARKS", "LINES")

@@ -58,7 +58,7 @@ def read_stat(pid: int) -> list[bytes] | None:
     return fields if len(fields) > _EXIT_CODE else None
 
 
-def read_state(pid: int) -> bytes | None:
+def read_state_letter(pid: int) -> bytes | None:
     """The letter of the state of a process; None when it is gone.
 
     Raises:

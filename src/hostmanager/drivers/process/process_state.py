@@ -118,6 +118,6 @@ class ProcessStateCache:
 
 def _state_letter(pid: int) -> bytes | None:
     try:
-        return proc.read_state(pid)
+        return proc.read_state_letter(pid)
     except OSError:  # for lack of file descriptors, say
         return None
