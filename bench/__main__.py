@@ -27,6 +27,7 @@ from bench import (
     measure_page,
     measure_realsize,
     measure_request_latency,
+    measure_restart_loop,
     measure_scale,
     measure_start,
     measure_warm,
@@ -40,6 +41,7 @@ from hostmanager.testing.crossbar_router import RouterError
 EXPERIMENTS: tuple[Experiment, ...] = (
     *measure_request_latency.EXPERIMENTS,
     *measure_crash_recovery.EXPERIMENTS,
+    *measure_restart_loop.EXPERIMENTS,
     *measure_start.EXPERIMENTS,
     *measure_load.EXPERIMENTS,
     *measure_health.EXPERIMENTS,
@@ -52,7 +54,16 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *(measure_realsize.EXPERIMENTS if measure_realsize.ENABLED else ()),
 )
 RESULTS = Path(__file__).parent / "results"
-NOT_QUICK = {"many", "cold_50", "warm_50", "launched_100", "adoption_100", "adoption_300"}
+NOT_QUICK = {
+    "many",
+    "cold_50",
+    "warm_50",
+    "cold_heavy_20",
+    "warm_heavy_20",
+    "launched_100",
+    "adoption_100",
+    "adoption_300",
+}
 
 
 def parse() -> argparse.Namespace:

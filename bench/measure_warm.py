@@ -2,31 +2,46 @@
 
 Answering is looked at from outside: a call of each agent over the router's HTTP bridge. CPU and
 memory are those of each agent when all answer. Private is what it shares with no other process.
+
+The heavy ones import numpy and scipy, as agents that compute do. Where scipy is not installed it is
+put into a directory of the bench, for the time of the measurement.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
 from bench.experiment import Experiment
 from bench.harness import WAIT_TIMEOUT, Harness, Run
-from bench.model import OURS, Goal, Row, Samples
+from bench.model import OURS, CannotMeasureError, Goal, Row, Samples
 from bench.process_watch import cpu_seconds
 from hostmanager.util import procfs
 
+HEAVY = "HeavyOCSAgent"
 
-def launched(size: int, name: str, *options: str) -> Callable[[Harness, str, Samples], None]:
+NO_GOALS = (Goal(), Goal(), Goal())
+
+
+def launched(
+    size: int, name: str, *options: str, agent_class: str = "FakeDataAgent"
+) -> Callable[[Harness, str, Samples], None]:
     """Make the experiment: launch a manager of that many agents, until the last one answers."""
 
     def measure(harness: Harness, kind: str, samples: Samples) -> None:
         names = [f"f{number}" for number in range(size)]
-        entries = [instance(each, agent_class="FakeDataAgent") for each in names]
+        entries = [instance(each, agent_class=agent_class) for each in names]
         extra = options if kind == OURS else ()
+        imports = _with_scipy(harness) if agent_class == HEAVY else {}
         for _ in range(1 if harness.quick else 3):
-            with harness.running(kind, entries, ready=False, options=extra) as run:
+            with harness.running(
+                kind, entries, ready=False, options=extra, surroundings=imports
+            ) as run:
                 wait_all_answer(run, names)
                 add = partial(_add, samples, f"{name}_{size}")
                 add("answers", time.monotonic() - run.started)
@@ -35,6 +50,26 @@ def launched(size: int, name: str, *options: str) -> Callable[[Harness, str, Sam
                 add("private", sum(map(_private_bytes, pids)) / size / 1e6)
 
     return measure
+
+
+def _with_scipy(harness: Harness) -> dict[str, str]:
+    """Variables with which agents can import scipy.
+
+    Raises:
+        CannotMeasureError: It is not installed, and cannot be.
+    """
+    if find_spec("scipy") is not None:
+        return {}
+    directory = harness.directory / "scipy"
+    if not directory.exists():
+        harness.step("installing scipy")
+        pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
+        target = ("--only-binary", ":all:", "--target", str(directory), "scipy")
+        done = subprocess.run([*pip, *target], check=False, capture_output=True, text=True)
+        if done.returncode:
+            last = (done.stderr.splitlines() or ["no reason given"])[-1]
+            raise CannotMeasureError(f"skipped: scipy is not installed, and cannot be: {last}")
+    return {"PYTHONPATH": str(directory)}
 
 
 def _add(samples: Samples, name: str, key: str, value: float) -> None:
@@ -69,8 +104,8 @@ def _private_bytes(pid: int) -> int:
     return sum(int(line[1]) for line in lines) * 1024
 
 
-def _rows(size: int, name: str, goals: tuple[Goal, Goal, Goal]) -> tuple[Row, ...]:
-    what = f"{size} real agents, {name}"
+def _rows(size: int, name: str, goals: tuple[Goal, ...]) -> tuple[Row, ...]:
+    what = f"{size} real agents, {name.replace('_', ', ')}"
     return (
         Row(f"{name}_{size}_answers", f"{what}: launched → all answer", goals[0]),
         Row(f"{name}_{size}_cpu", "… CPU of each", goals[1]),
@@ -78,25 +113,36 @@ def _rows(size: int, name: str, goals: tuple[Goal, Goal, Goal]) -> tuple[Row, ..
     )
 
 
-def _cold_goals(size: int, shares: tuple[float, float, float]) -> tuple[Goal, ...]:
-    keys = ("answers", "cpu", "private")
-    pairs = zip(keys, shares, strict=True)
+def _goals(size: int, shares: tuple[float, float, float]) -> tuple[Goal, ...]:
+    """As parts of a cold launch."""
+    pairs = zip(("answers", "cpu", "private"), shares, strict=True)
     return tuple(Goal(times_row=f"cold_{size}_{key}", times=share) for key, share in pairs)
 
 
-def _experiments(size: int) -> tuple[Experiment, ...]:
-    none = (Goal(), Goal(), Goal())
-    warm = _cold_goals(size, (1 / 4, 1 / 7, 1 / 3))
-    cold = launched(size, "cold", "--warm-launch", "off")
+def _experiments(
+    size: int, suffix: str, agent_class: str, warm_goals: tuple[Goal, ...]
+) -> tuple[Experiment, ...]:
+    """Cold, beside the reference, and warm."""
+    cold, warm = f"cold{suffix}", f"warm{suffix}"
     return (
-        Experiment(f"cold_{size}", _rows(size, "cold", none), cold),
         Experiment(
-            f"warm_{size}",
-            _rows(size, "warm", warm),
-            launched(size, "warm", "--warm-launch", "auto"),
+            f"{cold}_{size}",
+            _rows(size, cold, NO_GOALS),
+            launched(size, cold, "--warm-launch", "off", agent_class=agent_class),
+        ),
+        Experiment(
+            f"{warm}_{size}",
+            _rows(size, warm, warm_goals),
+            launched(size, warm, "--warm-launch", "auto", agent_class=agent_class),
             (OURS,),
         ),
     )
 
 
-EXPERIMENTS = (*_experiments(20), *_experiments(50))
+WARM_SHARES = (1 / 4, 1 / 7, 1 / 3)
+
+EXPERIMENTS = (
+    *_experiments(20, "", "FakeDataAgent", _goals(20, WARM_SHARES)),
+    *_experiments(50, "", "FakeDataAgent", _goals(50, WARM_SHARES)),
+    *_experiments(20, "_heavy", HEAVY, NO_GOALS),
+)
