@@ -18,6 +18,7 @@ def main() -> None:
 
 
 def _main() -> None:
+    gc.disable()  # for as long as modules are imported, of which nothing is garbage: `cli.main`
     if sys.argv[1:2] == ["run"]:
         from hostmanager.agent.daemon import early_signals, pid1  # noqa: PLC0415 - see there
 

@@ -5,6 +5,7 @@ A subcommand is a module with ``DESCRIPTION``, ``EPILOG``, ``add_options(parser)
 agent must not pay, in start-up time and in memory, for what only people need.
 """
 
+import gc
 import re
 import signal
 import sys
@@ -95,7 +96,9 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line `args`, by default the process's own, and exit."""
     argv = list(sys.argv[1:] if args is None else args)
     if argv[:1] == ["run"]:  # its log, and all words after it, have rules of their own
-        raise SystemExit(command_module("run").run_manager(argv[1:]))
+        run = command_module("run")
+        _enable_gc()
+        raise SystemExit(run.run_manager(argv[1:]))
     try:
         prepare_streams()
         code: Any = _run_to_end(argv)
@@ -137,8 +140,16 @@ def _run(argv: list[str]) -> int:
     if rest:
         _refuse(parser, rest)
     known.command = name
+    _enable_gc()
     code: int = command_module(name).run(known)
     return code
+
+
+def _enable_gc() -> None:
+    """Collect garbage from now on, but not among the modules that were imported without."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _refuse(parser: HelpParser, words: list[str]) -> NoReturn:

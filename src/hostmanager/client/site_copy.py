@@ -7,7 +7,6 @@ kept costs nothing but that.
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,6 +37,8 @@ def keep_copy(site_file: Path, environ: Mapping[str, str]) -> None:
             if read_bounded(path, MAX_COPY_BYTES, follow_links=False) == data:
                 os.utime(path)
                 return
+        import tempfile  # noqa: PLC0415 - seldom needed, and with it `random`
+
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, new = tempfile.mkstemp(dir=path.parent)  # mode 0600
         try:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hostmanager.core.model import InstanceSpec, Kind, RemoteInstance
 from hostmanager.siteconfig.checks.spelling import missing_key_hint
@@ -33,7 +33,6 @@ from hostmanager.siteconfig.host_block import (
     duplicate_id_message,
     site_order,
 )
-from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 from hostmanager.siteconfig.source import Location, read_text
 from hostmanager.siteconfig.yaml.nodes import YamlNode, parse_nodes
 from hostmanager.util.text import (
@@ -44,6 +43,9 @@ from hostmanager.util.text import (
     quote_value,
     summarize,
 )
+
+if TYPE_CHECKING:  # it imports what is needed to look for them, which few do
+    from hostmanager.siteconfig.plugins.installed_classes import InstalledClasses
 
 FALLBACK_HOST = "localhost"
 """The block that is taken when the host has none of its own (contract, section 3)."""
@@ -313,7 +315,7 @@ def _spec(entry: AgentEntry, hub: dict[str, Any], block: HostBlock) -> InstanceS
     )
 
 
-def with_known_classes(site_file: SiteFile, installed: InstalledClasses) -> SiteFile:
+def with_known_classes(site_file: SiteFile, installed: "InstalledClasses") -> SiteFile:
     """Make host instances inoperable whose class no plugin provides.
 
     Docker instances are left alone: what is in their image is not known here. When the
@@ -339,7 +341,7 @@ def with_known_classes(site_file: SiteFile, installed: InstalledClasses) -> Site
     return replace(site_file, specs=tuple(specs), diagnostics=diagnostics)
 
 
-def _unknown_class(agent_class: str, installed: InstalledClasses) -> tuple[str, str]:
+def _unknown_class(agent_class: str, installed: "InstalledClasses") -> tuple[str, str]:
     message = f"no installed OCS plugin provides the agent class {quote_value(agent_class)}"
     if suggestion := closest_match(agent_class, installed.classes or ()):
         message += f" (nearest: {suggestion!r})"

@@ -18,6 +18,8 @@ HEAVY = {
     "numpy",
     "pydantic",
     "requests",  # with urllib3: half of what `status` imported
+    "subprocess",
+    "tempfile",
     "textual",
     "twisted",
     "urllib3",
