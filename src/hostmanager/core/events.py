@@ -109,11 +109,7 @@ class Escalate:
 
 @dataclass(frozen=True, slots=True)
 class RestartRequested:
-    """The current run is to be ended, and a new one launched in its place.
-
-    Attributes:
-        in_order: As in `StopRequested`.
-    """
+    """The current run is to be ended (as in `StopRequested`), and a new one launched."""
 
     in_order: bool = False
 
@@ -222,11 +218,7 @@ class StatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class ObservationLost:
-    """The driver cannot observe whether it is alive; it reports again once it can.
-
-    Attributes:
-        reason: For operators, as a sentence.
-    """
+    """The driver cannot observe whether it is alive (why, as a sentence); it reports once it can."""
 
     reason: str
 
@@ -238,11 +230,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
-    """Something that a new run needs is not available, so the old run has to go on.
-
-    Attributes:
-        reason: Why, as a sentence without a full stop.
-    """
+    """What a new run needs is missing (a sentence without its stop): the old one has to go on."""
 
     reason: str
 

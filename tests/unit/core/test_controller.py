@@ -7,7 +7,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.policy import Policy, StopPolicy
 from hostmanager.core.record import State
-from hostmanager.core.transitions.stopped import QUEUED_FOR_LAUNCH
+from hostmanager.core.transitions.running import QUEUED_FOR_LAUNCH
 from tests.unit.core.fakes import (
     CRASHES,
     IGNORES_SIGINT,

@@ -17,7 +17,8 @@ from hostmanager.core.messages import ENGINE_KILL_MARGIN
 from hostmanager.core.model import DEFAULT_STOP_GRACE, Kind, Target
 from hostmanager.core.record import NO_RUN, NOT_RUNNING_STATES, RESTING_STATES, State
 from hostmanager.core.transitions.record_update import TransitionInput, apply_event
-from hostmanager.core.transitions.stopped import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT, QUEUED_FOR_LAUNCH
+from hostmanager.core.transitions.running import QUEUED_FOR_LAUNCH
+from hostmanager.core.transitions.stopped import LAUNCH_TIMEOUT, OBSERVE_TIMEOUT
 from hostmanager.core.transitions.table import TABLE, step
 from tests.support.seeds import TIMES
 from tests.unit.core.combinations import NOW, POLICY, events, records, violations_of

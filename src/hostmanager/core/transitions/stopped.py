@@ -1,8 +1,4 @@
-"""The transitions: what to do in a state, with all that is known of an instance.
-
-Each is a pure function of the record, in which the event is recorded already, and of what else
-the step may use; `table` says which event leads to which of them, and why.
-"""
+"""The transitions of an instance of which nothing is alive, and those that change nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +8,7 @@ from hostmanager.core.events import StopStage
 from hostmanager.core.messages import (
     failure_text,
     given_up_text,
-    messages_for,
     should_report,
-    stop_timeout,
 )
 from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.record import (
@@ -34,10 +28,6 @@ LAUNCH_TIMEOUT = 10.0
 OBSERVE_TIMEOUT = 5.0
 """Seconds after which nobody waits any more for what the driver observes."""
 
-QUEUED_FOR_LAUNCH = "It waits for its launch; others come before it."
-
-NO_ENGINE_REPLY = "It is not known whether it runs: the Docker Engine has not answered yet."
-
 _FAILED_STATES = frozenset({State.BACKOFF, State.GIVEN_UP})
 
 TransitionResult = tuple[InstanceRecord, tuple[ev.Effect, ...]]
@@ -54,9 +44,6 @@ def unexpected(record: InstanceRecord, inputs: TransitionInput) -> TransitionRes
 def no_change(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
     """Record the event, no more."""
     return record, ()
-
-
-# --- nothing is alive ----------------------------------------------------------------------
 
 
 def reconcile_stopped(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
@@ -148,10 +135,10 @@ def _finish_stop_of_restart(record: InstanceRecord) -> InstanceRecord:
 
 def _enter_resting(record: InstanceRecord, state: State) -> InstanceRecord:
     request = record.request.without_restart()
-    return _complete_request(replace(record, state=state, error=None, request=request))
+    return complete_request(replace(record, state=state, error=None, request=request))
 
 
-def _complete_request(record: InstanceRecord) -> InstanceRecord:
+def complete_request(record: InstanceRecord) -> InstanceRecord:
     """End the single request for a passive instance: its target is reached."""
     return replace(record, target=Target.PASSIVE) if record.spec.is_passive else record
 
@@ -221,149 +208,3 @@ def _failure_message(record: InstanceRecord, inputs: TransitionInput) -> tuple[e
         return ()
     text = failure_text(record, event, inputs.now.monotonic)
     return (ev.OperatorMessage(text, warning=True),)
-
-
-# --- something is alive --------------------------------------------------------------------
-
-
-def reconcile_running(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Something is alive and not being stopped: keep it running, or begin to stop it."""
-    spec = record.spec
-    if spec.has_no_service or (spec.is_left_running and record.request.replacement is not None):
-        # What runs goes on, whatever takes its place in the table of instances.
-        return reconcile_stopped(record, inputs)
-    if record.must_stop:
-        deadline = inputs.now.monotonic + stop_timeout(spec, inputs.policy.stop.interrupt)
-        stopping = replace(record, state=State.STOPPING, deadline=deadline)
-        return stopping, (*_refusal_message(record, inputs.event), ev.Signal(StopStage.INTERRUPT))
-    prepare = (ev.Prepare(spec),) if record.needs_preparation else ()
-    running = replace(record, state=State.UP, deadline=None)
-    running = running if record.request.is_held else _complete_request(running)
-    return running, (*_running_message(record, inputs.event), *prepare)
-
-
-def _refusal_message(record: InstanceRecord, event: ev.Event) -> tuple[ev.Effect, ...]:
-    """Say why a run ends that somebody else has started."""
-    is_foreign = isinstance(event, ev.Launched) and event.adopted is not None
-    if not is_foreign or record.state is not State.DOWN or record.target is not Target.DOWN:
-        return ()
-    return (ev.OperatorMessage(messages_for(record.spec).started_by_other, warning=True),)
-
-
-def _running_message(record: InstanceRecord, event: ev.Event) -> tuple[ev.Effect, ...]:
-    denied, pid, failed = record.request.restart_denied, record.run.pid, record.failures.consecutive
-    if isinstance(event, ev.PrepareFailed) and denied:
-        return (ev.OperatorMessage(f"not restarted: {denied}; it keeps running", warning=True),)
-    is_adopted = isinstance(event, ev.Launched) and event.adopted is not None
-    if is_adopted and record.spec.kind is Kind.HOST:
-        return (ev.OperatorMessage(f"already running (pid {pid}); taken over as it is"),)
-    if record.state in (State.STARTING, State.DOWN) and should_report(failed):
-        # A run that is over already has no pid any more.
-        of_process = f" (pid {pid})" if pid else ""
-        return (ev.OperatorMessage(f"up{' again' if failed else ''}{of_process}"),)
-    return ()
-
-
-def update_spec(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Its entry changed while it runs, or may run: it keeps running, if its settings allow that."""
-    if record.spec.has_no_service:
-        return reconcile_stopped(record, inputs)
-    if record.state is State.UP and record.must_stop:
-        return reconcile_running(record, inputs)
-    return record, ()
-
-
-def mark_unknown(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Its driver cannot observe it: whatever it was, it may be something else by now."""
-    return replace(record, state=State.UNOBSERVED, deadline=None), ()
-
-
-def observe_timed_out(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Its driver has not reported for long: nobody has to wait for it."""
-    error = record.error or NO_ENGINE_REPLY
-    return replace(record, deadline=None, unkillable=True, error=error), ()
-
-
-# --- a launch is under way -----------------------------------------------------------------
-
-
-def begin_launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Its launch has begun only now: its timeout counts from here."""
-    if not isinstance(inputs.event, ev.StatusChanged) or not inputs.event.launching:
-        return record, ()
-    deadline = inputs.now.monotonic + LAUNCH_TIMEOUT
-    run = replace(record.run, launch_begun=True, started_at=inputs.now)
-    return replace(record, run=run, deadline=deadline, unkillable=False, error=None), ()
-
-
-def cancel_launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Not needed any more while it is being launched: pulling an image can take an hour."""
-    run = record.run
-    if not record.must_stop or run.launch_cancelled or record.spec.kind is Kind.HOST:
-        return record, ()
-    deadline = inputs.now.monotonic + LAUNCH_TIMEOUT
-    run = replace(run, launch_cancelled=True)
-    cancelled = replace(record, run=run, deadline=deadline, unkillable=False)
-    return cancelled, (ev.Signal(StopStage.INTERRUPT),)
-
-
-def launch_timed_out(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """The driver has not replied for long: report it and go on waiting."""
-    slow = replace(record, deadline=None, unkillable=True)
-    if not record.run.launch_begun:  # nothing is wrong with it
-        return replace(slow, error=QUEUED_FOR_LAUNCH), ()
-    text = messages_for(record.spec).slow_launch.format(timeout=LAUNCH_TIMEOUT)
-    return replace(slow, error=text), (ev.OperatorMessage(text, warning=True),)
-
-
-# --- it is being stopped -------------------------------------------------------------------
-
-
-def escalate_to_sigterm(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """SIGINT was not enough: SIGTERM to the whole group."""
-    timeout = inputs.policy.stop.terminate
-    text = messages_for(record.spec).stage_timed_out[StopStage.INTERRUPT].format(timeout=timeout)
-    return _enter_stage(record, inputs, State.TERMINATING, text)
-
-
-def terminate_remnants(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """The agent ended and left others of its process group behind: end them first."""
-    status = record.last_exit.status if record.last_exit else "ended"
-    text = f"{status}, but left processes behind ({_remnants(inputs.event)}); stopping them"
-    record = replace(record, unkillable=False)
-    return _enter_stage(record, inputs, State.TERMINATING, text)
-
-
-def escalate_to_sigkill(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """SIGTERM was not enough: SIGKILL to the whole group."""
-    text = messages_for(record.spec).stage_timed_out[StopStage.TERMINATE]
-    return _enter_stage(record, inputs, State.KILLING, text)
-
-
-def kill_remnants(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """The agent is gone, others are not: the kill of its group did not reach them all."""
-    text = f"left processes behind ({_remnants(inputs.event)}); killing them"
-    return _enter_stage(replace(record, unkillable=False), inputs, State.KILLING, text)
-
-
-def repeat_sigkill(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """SIGKILL cannot be refused, only delayed by the kernel: report that, and repeat."""
-    text = messages_for(record.spec).unkillable
-    killed, (message, kill) = _enter_stage(record, inputs, State.KILLING, text)
-    effects = (kill,) if record.unkillable else (message, kill)
-    return replace(killed, unkillable=True), effects
-
-
-def _enter_stage(
-    record: InstanceRecord, inputs: TransitionInput, state: State, text: str
-) -> TransitionResult:
-    """Use the means of a state until its deadline, and say why."""
-    policy, is_kill = inputs.policy.stop, state is State.KILLING
-    deadline = inputs.now.monotonic + (policy.kill if is_kill else policy.terminate)
-    stage = StopStage.KILL if is_kill else StopStage.TERMINATE
-    stopping = replace(record, state=state, deadline=deadline, error=f"It {text}.")
-    return stopping, (ev.OperatorMessage(text, warning=True), ev.Signal(stage))
-
-
-def _remnants(event: ev.Event) -> str:
-    return ", ".join(event.remnants) if isinstance(event, ev.ExitedWithRemnants) else ""

@@ -46,27 +46,31 @@ from hostmanager.core.events import EVENT_TYPES, EventType, Timestamp
 from hostmanager.core.policy import Policy
 from hostmanager.core.record import InstanceRecord, State
 from hostmanager.core.transitions.record_update import TransitionInput, apply_event
+from hostmanager.core.transitions.running import (
+    begin_launch,
+    cancel_launch,
+    launch_timed_out,
+    mark_unknown,
+    observe_timed_out,
+    reconcile_running,
+    update_spec,
+)
 from hostmanager.core.transitions.stopped import (
     Transition,
     TransitionResult,
-    begin_launch,
-    cancel_launch,
-    escalate_to_sigkill,
-    escalate_to_sigterm,
     finish_backoff,
-    kill_remnants,
-    launch_timed_out,
-    mark_unknown,
     no_change,
-    observe_timed_out,
-    reconcile_running,
     reconcile_stopped,
-    repeat_sigkill,
     retry_now,
     start_anew,
-    terminate_remnants,
     unexpected,
-    update_spec,
+)
+from hostmanager.core.transitions.stopping import (
+    escalate_to_sigkill,
+    escalate_to_sigterm,
+    kill_remnants,
+    repeat_sigkill,
+    terminate_remnants,
 )
 
 _DEFAULTS: Mapping[EventType, Transition] = {
