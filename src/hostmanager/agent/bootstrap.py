@@ -95,8 +95,8 @@ def make_parts(
         compose=compose,
     )
     parts.log_daemon = sink
-    driver.explain_exit = parts.router_absence.exit_reason
-    driver.memory_peak = parts.resources.peak_text
+    driver.ended.explain_exit = parts.router_absence.exit_reason
+    driver.ended.memory_peak = parts.resources.peak_text
     return parts
 
 

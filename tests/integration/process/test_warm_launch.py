@@ -22,7 +22,7 @@ import pytest
 from hostmanager.core.model import InstanceSettings, InstanceSpec
 from hostmanager.drivers.process import LaunchCommand, WarmLauncher
 from hostmanager.drivers.process.limits.process_limits import LimitError
-from hostmanager.drivers.process.output.output_sink import DirectFileSink
+from hostmanager.drivers.process.output.output_sink import OutputSink
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.drivers.process.spawn import SpawnedProcess, SpawnError, spawn
@@ -89,7 +89,7 @@ MORE_MODULES = ("ctypes", "_ctypes", "_posixsubprocess")
 """What a forked agent may have in `sys.modules`, beside what every agent of OCS imports."""
 
 
-class PipeSink(DirectFileSink):
+class PipeSink(OutputSink):
     """Pipes, as those of the log daemon; what is in them is read in the end."""
 
     def open(self, instance_id: str, path: Path) -> tuple[int, int]:

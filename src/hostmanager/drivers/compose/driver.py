@@ -5,11 +5,7 @@ now; whenever either changes, the difference is reported. It makes no difference
 stopped a container, and the next observation makes up for an event that was missed.
 
 A launch is `compose up` of the one service: compose knows how to create a container and when to
-recreate an old one. Everything else is in `actions`. The commands of one service run one
-after another.
-
-A compose command that is killed leaves at worst a container that was created and not started;
-the next `up` starts it.
+recreate an old one (`commands`). Everything else goes to the engine (`actions`).
 """
 
 import asyncio
@@ -19,25 +15,18 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from hostmanager.composefile.command import CompletedCommand, ComposeError
-from hostmanager.composefile.model import ComposeFileError
 from hostmanager.core import events as ev
 from hostmanager.core.events import StopStage
-from hostmanager.core.model import DEFAULT_STOP_GRACE, InstanceSpec, ObservedRun, ServiceRef
+from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import ContainerActions
-from hostmanager.drivers.compose.compose_up import ComposeUp, failure_kind, with_network_hint
+from hostmanager.drivers.compose.commands import UP_STEP, ServiceCommands
 from hostmanager.drivers.compose.container import Container
-from hostmanager.drivers.compose.diff import ReportedState, is_half_started, with_hint
-from hostmanager.drivers.compose.engine import EngineError
-from hostmanager.drivers.compose.host_processes import has_no_process
-from hostmanager.drivers.compose.images import RunCompose, acquire_args, ensure_launchable
+from hostmanager.drivers.compose.diff import ReportedState
+from hostmanager.drivers.compose.images import RunCompose, acquire_args
 from hostmanager.drivers.compose.reporter import ServiceReporter
 from hostmanager.drivers.compose.tracked_service import TrackedService
-from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
-
-UP_STEP = "compose up"
-"""The step that failed, in the message about a failed launch."""
+from hostmanager.drivers.compose.watcher import ContainerWatcher
 
 
 class ComposeDriver:
@@ -56,10 +45,11 @@ class ComposeDriver:
         emit_message: Callable[[str, str], None],
     ) -> None:
         self._watcher = watcher
-        self._compose = compose
-        self._up = ComposeUp(compose, watcher)
         self._actions = ContainerActions(watcher, emit_message)
         self._reporter = ServiceReporter(watcher, self._actions, self._spawn)
+        self._commands = ServiceCommands(
+            watcher, compose, self._actions, self._reporter, self._report_changes
+        )
         self._tracked: dict[str, TrackedService] = {}
         # Kept while anybody waits for one: also if its instance was released and is tracked anew.
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
@@ -104,7 +94,7 @@ class ComposeDriver:
             if tracked.launch_seq == launch_seq:
                 tracked.report(ev.LaunchFailed(UP_STEP, f"{type(error).__name__}: {error}"))
 
-        up = self._compose_up(tracked, launch_seq)
+        up = self._commands.up(tracked, launch_seq)
         tracked.launch = self._spawn(f"{spec.instance_id}: its launch", up, on_error)
 
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
@@ -118,7 +108,9 @@ class ComposeDriver:
                 report(ev.PrepareFailed(f"{type(error).__name__}: {error}"))
 
             name = f"{spec.instance_id}: preparing its next run"
-            tracked.preparation = self._spawn(name, self._prepare(tracked, report), on_error)
+            tracked.preparation = self._spawn(
+                name, self._commands.prepare(tracked, report), on_error
+            )
 
     def signal(self, instance_id: str, stage: StopStage) -> None:
         """Cancel its launch, or stop its containers by this means; see the protocol."""
@@ -138,7 +130,7 @@ class ComposeDriver:
         if tracked.preparation is not None:
             tracked.preparation.cancel()  # for a restart that was cancelled
         if stage is StopStage.INTERRUPT:
-            self._spawn(f"{instance_id}: its stop", self._stop(tracked, tracked.service))
+            self._spawn(f"{instance_id}: its stop", self._commands.stop(tracked, tracked.service))
         else:
             containers = self._reporter.containers(tracked.service)
             self._spawn(f"{instance_id}: its kill", self._actions.kill(instance_id, containers))
@@ -163,7 +155,7 @@ class ComposeDriver:
 
     def container_of(self, spec: InstanceSpec) -> Container | None:
         """The container that represents an instance; None if there is none."""
-        return next(iter(self._reporter.containers(spec.service)), None) if spec.service else None
+        return self._reporter.container_of(spec.service) if spec.service else None
 
     def update_spec(self, spec: InstanceSpec) -> None:
         """Its entry or its compose file has changed, and with that perhaps what to report."""
@@ -227,11 +219,9 @@ class ComposeDriver:
             if self._reporter.containers(tracked.service):
                 # The connection was cut during its stop.
                 name = f"{tracked.spec.instance_id}: removing its containers"
-                self._spawn(name, self._remove_dead(tracked))
+                self._spawn(name, self._commands.remove_dead(tracked))
             else:
                 tracked.cleanup_pending = False
-
-    # --- commands ---------------------------------------------------------------------------
 
     def _spawn(
         self,
@@ -243,131 +233,3 @@ class ComposeDriver:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    async def _compose_up(self, tracked: TrackedService, launch_seq: int) -> None:
-        """Run `compose up`, unless it runs already; then report the result."""
-        try:
-            async with tracked.lock:
-                failure = await self._up_unless_running(tracked)
-        except asyncio.CancelledError:
-            if not tracked.launch_cancelled:
-                raise
-            failure = "it was cancelled"
-            if await self._refresh(tracked):
-                await self._remove_dead(tracked)
-        is_reported = tracked.runs_reported != tracked.runs_at_launch  # by events of the engine
-        if is_reported or tracked.launch_seq != launch_seq or tracked.reported.report_due:
-            return  # or there is another launch, or the connection is lost
-        if failure is None:
-            failure = self._reporter.report_short_run(tracked)
-        if failure is not None:
-            tracked.report(ev.LaunchFailed(UP_STEP, failure, remote=tracked.lacks_image))
-
-    async def _up_unless_running(self, tracked: TrackedService) -> str | None:
-        """Returns why it failed; None if it did not."""
-        if not self._watcher.is_synced(tracked.service.project):
-            self._reporter.report_lost(tracked, self._watcher.error or NOT_ASKED_YET)
-            return None
-        self._report_changes(tracked)
-        if tracked.reported.run is not None:
-            return None
-        fingerprint = tracked.spec.fingerprint
-        try:
-            result = await self._up.run(tracked.service)
-            if result.exit_code != 0 and await self._is_worth_replacing(tracked, result.reason):
-                result = await self._up.run(tracked.service, replace=True)
-                tracked.replaced_for = failure_kind(result.reason) if result.exit_code else ""
-        except ComposeFileError as error:
-            return await self._start_existing(tracked, error)
-        except ComposeError as error:
-            return str(error).rstrip(".")
-        return await self._evaluate_up(tracked, result, fingerprint)
-
-    async def _evaluate_up(
-        self, tracked: TrackedService, result: CompletedCommand, fingerprint: str
-    ) -> str | None:
-        """Observe the result of `up`; returns why it failed; None if it did not."""
-        if not await self._refresh(tracked):
-            return None
-        if result.exit_code == 0:
-            for container in self._reporter.containers(tracked.service):
-                if container.run_key not in tracked.runs_before_launch:
-                    tracked.fingerprint_by_digest[container.digest] = fingerprint
-            self._report_changes(tracked)
-            return None
-        self._report_changes(tracked)
-        tracked.lacks_image = acquire_args(tracked.service, self._watcher.images) is not None
-        reason = with_network_hint(result.reason.rstrip("."))
-        return await self._replace_half_started(tracked, reason)
-
-    async def _is_worth_replacing(self, tracked: TrackedService, reason: str) -> bool:
-        """Whether a new container may do what an old one could not: its network may be gone.
-
-        Only once for each reason: what keeps a new one from starting, too, is not the container.
-        """
-        if tracked.replaced_for == failure_kind(reason) or is_half_started(reason):
-            return False
-        if not await self._refresh(tracked):
-            return False
-        existed = {container_id for container_id, _ in tracked.runs_before_launch}
-        containers = self._reporter.containers(tracked.service)
-        return bool(containers) and all(not c.alive and c.id in existed for c in containers)
-
-    async def _replace_half_started(self, tracked: TrackedService, reason: str) -> str:
-        """Remove a container that its engine can no longer start; returns the reason, with that."""
-        container = self.container_of(tracked.spec)
-        if container is None or not is_half_started(reason):
-            return reason
-        if not await asyncio.to_thread(has_no_process, container.id):
-            return with_hint(reason, container)
-        await self._actions.kill(tracked.spec.instance_id, [container])
-        return f"{reason}. No process of it is left, so it was removed and is created anew"
-
-    async def _prepare(self, tracked: TrackedService, report: ReportObservation) -> None:
-        """Check whether its next container could be created; acquire its image if missing."""
-        try:
-            failure = await ensure_launchable(tracked.service, self._compose, self._watcher)
-        except (ComposeError, ComposeFileError, EngineError) as error:
-            failure = str(error)
-        report(ev.Prepared() if failure is None else ev.PrepareFailed(failure.rstrip(".")))
-
-    async def _start_existing(self, tracked: TrackedService, error: ComposeFileError) -> str | None:
-        """Its compose file cannot be used: start the container that exists."""
-        container = self.container_of(tracked.spec)
-        if container is None:
-            return str(error).rstrip(".")
-        try:
-            await self._actions.start(container)
-        except EngineError as failure:
-            return str(failure).rstrip(".")
-        if await self._refresh(tracked):
-            self._report_changes(tracked)
-        return None
-
-    async def _refresh(self, tracked: TrackedService) -> bool:
-        """Inspect its project now; if that fails, its state is unknown until reconnection."""
-        try:
-            await self._watcher.refresh_project(tracked.service.project)
-        except EngineError as error:
-            self._watcher.check_connection(error)
-            self._reporter.report_lost(tracked, self._watcher.error or str(error))
-            return False
-        return True
-
-    async def _remove_dead(self, tracked: TrackedService) -> None:
-        """Remove its dead containers: created and not started, or stopped and not removed."""
-        async with tracked.lock:
-            dead = [c for c in self._reporter.containers(tracked.service) if not c.alive]
-            await self._stop_containers(tracked, dead, DEFAULT_STOP_GRACE)
-
-    async def _stop(self, tracked: TrackedService, service: ServiceRef) -> None:
-        timeout = tracked.spec.container_stop_timeout
-        async with tracked.lock:
-            containers = self._reporter.containers(service)
-            await self._stop_containers(tracked, containers, timeout)
-
-    async def _stop_containers(
-        self, tracked: TrackedService, containers: list[Container], grace: float
-    ) -> None:
-        if await self._actions.stop(tracked.spec.instance_id, containers, grace):
-            tracked.cleanup_pending = False

@@ -47,6 +47,10 @@ class ServiceReporter:
         """The containers of a service, those that are alive first."""
         return containers_of(service, tuple(self._watcher.containers.values()))
 
+    def container_of(self, service: ServiceRef) -> Container | None:
+        """The container that represents a service; None if there is none."""
+        return next(iter(self.containers(service)), None)
+
     @staticmethod
     def report_lost(tracked: TrackedService, reason: str) -> None:
         """Report that nothing is known of it."""
@@ -96,7 +100,7 @@ class ServiceReporter:
         Returns:
             Why there was none; None if there was one.
         """
-        container = next(iter(self.containers(tracked.service)), None)
+        container = self.container_of(tracked.service)
         if container is None:
             return "it created no container; is the scale of the service 0?"
         if container.error:

@@ -11,11 +11,9 @@ pidfds. So a signal never reaches an unrelated process.
 """
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from hostmanager.core.events import (
@@ -30,12 +28,10 @@ from hostmanager.core.events import (
 )
 from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.core.protocols import ReportObservation
-from hostmanager.drivers.process import non_child_exit
 from hostmanager.drivers.process.launch_gate import LaunchGate
 from hostmanager.drivers.process.limits.live_limits import LiveLimits, Shortfall
 from hostmanager.drivers.process.output.last_output import LastOutputReader
 from hostmanager.drivers.process.output.output_sink import (
-    DirectFileSink,
     OutputSink,
 )
 from hostmanager.drivers.process.ownership import rlimit_tag
@@ -44,7 +40,7 @@ from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.drivers.process.ownership.unobserved import UnobservedInstances
 from hostmanager.drivers.process.priority import inherit_manager_priority
-from hostmanager.drivers.process.process_end import EndedProcesses
+from hostmanager.drivers.process.process_end import NO_PROCESS, EndedProcesses
 from hostmanager.drivers.process.signals import (
     SIGNALS,
     request_group_stop,
@@ -72,9 +68,6 @@ OUT_OF_MEMORY_REASON = (
     "manager (`ulimit -v`, `MemoryMax=` of its systemd unit)"
 )
 
-NO_PROCESS = SpawnedProcess(pid=0, pidfd=-1, output_start=0)
-"""In place of a process that ended unobserved."""
-
 
 class ProcessDriver:
     """Implements the core's `Driver` for processes.
@@ -88,8 +81,7 @@ class ProcessDriver:
         warm: Launches what may be launched warm; default: everything is launched cold.
 
     Attributes:
-        explain_exit: Returns why a process may have ended by itself just now with code 0, or "".
-        memory_peak: Returns the most memory that an instance is known to have had, for people; or "".
+        ended: Follows processes to their end.
     """
 
     def __init__(
@@ -105,14 +97,12 @@ class ProcessDriver:
         self._loop = loop
         self._command = command
         self._ownership = ownership
-        self._sink = sink or DirectFileSink()
+        self._sink = sink or OutputSink()
         self._gate = gate or LaunchGate()
         self._warm = warm
         rlimit_tag.clear_inherited()
         unignore_signals()
         self._cgroups = ownership.cgroups
-        self.explain_exit: Callable[[], str] = lambda: ""
-        self.memory_peak: Callable[[str], str] = lambda _: ""
         self._discovered_pidfds: dict[str, int | None] = {}  # their pidfds
         self._processes: dict[str, TrackedProcess] = {}  # of which something is alive
         self._live_tags: set[RlimitTag] = set()  # of all of these
@@ -124,13 +114,12 @@ class ProcessDriver:
         self._scan_pool = WorkerPool(loop, self._guard, 2, "scan")
         self._output_pool = WorkerPool(loop, self._guard, 2, "output")
         self._last_output = LastOutputReader(self._sink, self._output_pool, self._guard)
-        self._ended = EndedProcesses(
+        self.ended = EndedProcesses(
             *(loop, self._guard, self._scan_pool, self._cgroups, self._last_output),
-            reap=self._reap,
+            forget=self._forget,
             watch_lock=lambda process: self._watch_lock(
                 process.spec, process.command, process.report
             ),
-            memory_peak=lambda name: self.memory_peak(name),  # noqa: PLW0108 - it is set later
         )
         # Of which only the lock shows that something is alive.
         self._unobserved = UnobservedInstances(ownership, self._scan_pool, self._guard, loop)
@@ -213,7 +202,7 @@ class ProcessDriver:
                 pidfd,
                 self._sink.attach(instance_id, observed_run.pid, observed_run.started_at),
             )
-            self._watch(process)
+            self.ended.watch(process)
             report(Launched(observed_run.pid, observed_run))
             process.limits = LiveLimits(spec, observed_run.pid, self._cgroups)
             self._change_limits(process)
@@ -222,7 +211,7 @@ class ProcessDriver:
         process.exit_status = ExitStatus()
         if observed_run.pid is not None:
             report(Launched(observed_run.pid, observed_run))
-        self._ended.examine(process)
+        self.ended.examine(process)
 
     def update_spec(self, spec: InstanceSpec) -> None:
         """Give what runs its changed settings; see the protocol."""
@@ -258,7 +247,7 @@ class ProcessDriver:
             kill = partial(self._kill_cgroup, process)
             self._scan_pool.submit(f"{instance_id}: killing its cgroup", kill)
         if process.exit_reported:
-            self._ended.examine(process)
+            self.ended.examine(process)
         elif process.exit_status is not None:
             pass  # the stage is used again once its end, and what is left, are reported
         elif stage is StopStage.INTERRUPT:
@@ -287,7 +276,7 @@ class ProcessDriver:
             self._warm.close()
         self._sink.close(end=not self._processes and not self._unobserved.watched)
 
-    # --- begin and end of a process --------------------------------------------------------
+    # --- begin of a process ---------------------------------------------------------------
 
     def _launched(
         self,
@@ -308,7 +297,7 @@ class ProcessDriver:
         process.limits = LiveLimits(spec, spawned.pid, self._cgroups, spec.settings)
         changed = self._changed_specs.pop(instance_id, None)
         self._processes[instance_id] = process
-        self._watch(process)
+        self.ended.watch(process)
         report(Launched(spawned.pid, run_id=spawned.run_id))
         self._report_limits(process, Shortfall(spawned.notice))
         if changed is not None:
@@ -321,50 +310,11 @@ class ProcessDriver:
             self._live_tags.add(tag)
         return Descendants(self._ownership, instance_id, leader, tag, self._live_tags)
 
-    def _watch(self, process: TrackedProcess) -> None:
-        """Get called at its end."""
-        pidfd, name = process.spawned.pidfd, f"{process.instance_id}: the end of its process"
-        readable = self._guard.callback(name, partial(self._on_readable, process))
-        watch = partial(self._loop.add_reader, pidfd, readable)
-        self._guard.retry_until_done(
-            f"{process.instance_id}: its process", watch, lambda: not process.finished
-        )
-
-    def _on_readable(self, process: TrackedProcess) -> None:
-        pidfd = process.spawned.pidfd
-        self._loop.remove_reader(pidfd)  # first: an error here must not be retried at once
-        try:
-            result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # not our child: an earlier manager launched it
-            self._scan_pool.submit(
-                f"{process.instance_id}: its exit status",
-                partial(non_child_exit.exit_status, process.spawned.pid, pidfd),
-                partial(self._on_exit_status, process),
-                lambda _: self._on_exit_status(process, ExitStatus()),
-            )
-            return
-        if result is None:
-            self._watch(process)  # not ended after all
-            return
-        self._on_exit_status(process, _exit_status(result))
-
-    def _on_exit_status(self, process: TrackedProcess, status: ExitStatus) -> None:
-        process.limits = None
-        by_itself = status.code == 0 and not process.stop_requested
-        process.exit_status = replace(status, detail=self.explain_exit()) if by_itself else status
-        self._ended.examine(process)
-
-    def _reap(self, process: TrackedProcess) -> None:
-        """Reap the process, which frees its number."""
-        process.finished = True
+    def _forget(self, process: TrackedProcess) -> None:
+        """Nothing is left of it but, maybe, a lock."""
         del self._processes[process.instance_id]
         if (tag := process.descendants.rlimit_tag) is not None:
             self._live_tags.discard(tag)
-        if process.spawned is not NO_PROCESS:
-            with suppress(OSError):  # not our child
-                os.waitid(os.P_PIDFD, process.spawned.pidfd, os.WEXITED | os.WNOHANG)
-            with suppress(OSError):
-                os.close(process.spawned.pidfd)
 
     def _kill_cgroup(self, process: TrackedProcess) -> None:
         """Kill what is in its cgroup; in a thread, which may have been busy until the next run."""
@@ -384,9 +334,3 @@ def _init_launch_thread() -> None:
     """Unblock signals: launched processes inherit those that are blocked."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     inherit_manager_priority()
-
-
-def _exit_status(result: os.waitid_result) -> ExitStatus:
-    if result.si_code == os.CLD_EXITED:
-        return ExitStatus(code=result.si_status)
-    return ExitStatus(signal=result.si_status)

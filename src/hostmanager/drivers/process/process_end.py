@@ -1,7 +1,7 @@
 """The end of a process, and of what it leaves behind.
 
-It is reported with what is left of its session; that is stopped, and when nothing of it is left, the
-process is reaped.
+The kernel tells of its end by a pidfd. It is reported with what is left of its session; that is
+stopped, and when nothing of it is left, the process is reaped.
 """
 
 import asyncio
@@ -12,20 +12,31 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from hostmanager.core.events import Exited, ExitedWithRemnants, RemnantsGone, StopStage
+from hostmanager.core.events import (
+    Exited,
+    ExitedWithRemnants,
+    ExitStatus,
+    RemnantsGone,
+    StopStage,
+)
+from hostmanager.drivers.process import non_child_exit
 from hostmanager.drivers.process.limits.cgroups import AgentCgroups
 from hostmanager.drivers.process.output.last_output import LastOutputReader
 from hostmanager.drivers.process.ownership.descendants import Remnants
 from hostmanager.drivers.process.ownership.discovery import LOCK_TIMEOUT
 from hostmanager.drivers.process.signals import SIGNALS, request_stop
+from hostmanager.drivers.process.spawn import SpawnedProcess
 from hostmanager.drivers.process.thread_pools import RETRY_DELAY, WorkerPool
 from hostmanager.drivers.process.tracked_process import TrackedProcess
 from hostmanager.util import procfs
 from hostmanager.util.guard import Guard
 
+NO_PROCESS = SpawnedProcess(pid=0, pidfd=-1, output_start=0)
+"""In place of a process that ended unobserved."""
+
 
 class EndedProcesses:
-    """Follows processes that have ended until nothing of them is left.
+    """Follows processes until nothing of them is left.
 
     Args:
         loop: The event loop; all calls happen on its thread.
@@ -33,8 +44,11 @@ class EndedProcesses:
         pool: Its threads look into /proc.
         cgroups: Of the instances.
         output: Reads the last lines.
-        reap: Reaps a process of which nothing is left, or only a lock.
+        forget: Called with a process of which nothing is left, or only a lock.
         watch_lock: Called when only its lock shows that something of it is alive.
+
+    Attributes:
+        explain_exit: Returns why a process may have ended by itself just now with code 0, or "".
         memory_peak: Returns the most memory that an instance is known to have had, for people; or "".
     """
 
@@ -46,18 +60,53 @@ class EndedProcesses:
         cgroups: AgentCgroups,
         output: LastOutputReader,
         *,
-        reap: Callable[[TrackedProcess], None],
+        forget: Callable[[TrackedProcess], None],
         watch_lock: Callable[[TrackedProcess], None],
-        memory_peak: Callable[[str], str],
     ) -> None:
         self._loop = loop
         self._guard = guard
         self._scan_pool = pool
         self._cgroups = cgroups
         self._output = output
-        self._reap = reap
+        self._forget = forget
         self._watch_lock = watch_lock
-        self._memory_peak = memory_peak
+        self.explain_exit: Callable[[], str] = lambda: ""
+        self.memory_peak: Callable[[str], str] = lambda _: ""
+
+    def watch(self, process: TrackedProcess) -> None:
+        """Wait for its end."""
+        pidfd, name = process.spawned.pidfd, f"{process.instance_id}: the end of its process"
+        readable = self._guard.callback(name, partial(self._on_readable, process))
+        watch = partial(self._loop.add_reader, pidfd, readable)
+        self._guard.retry_until_done(
+            f"{process.instance_id}: its process", watch, lambda: not process.finished
+        )
+
+    def _on_readable(self, process: TrackedProcess) -> None:
+        pidfd = process.spawned.pidfd
+        self._loop.remove_reader(pidfd)  # first: an error here must not be retried at once
+        try:
+            result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # not our child: an earlier manager launched it
+            self._scan_pool.submit(
+                f"{process.instance_id}: its exit status",
+                partial(non_child_exit.exit_status, process.spawned.pid, pidfd),
+                partial(self._on_exit_status, process),
+                lambda _: self._on_exit_status(process, ExitStatus()),
+            )
+            return
+        if result is None:
+            self.watch(process)  # not ended after all
+        elif result.si_code == os.CLD_EXITED:
+            self._on_exit_status(process, ExitStatus(code=result.si_status))
+        else:
+            self._on_exit_status(process, ExitStatus(signal=result.si_status))
+
+    def _on_exit_status(self, process: TrackedProcess, status: ExitStatus) -> None:
+        process.limits = None
+        by_itself = status.code == 0 and not process.stop_requested
+        process.exit_status = replace(status, detail=self.explain_exit()) if by_itself else status
+        self.examine(process)
 
     def examine(self, process: TrackedProcess) -> None:
         """List what is left of the process, then report it, or stop it."""
@@ -81,7 +130,7 @@ class EndedProcesses:
 
     def _kill_reason(self, process: TrackedProcess) -> str:
         """Who killed it, as far as that can be known here."""
-        peak = self._memory_peak(process.instance_id)
+        peak = self.memory_peak(process.instance_id)
         reason = self._cgroups.kill_reason(process.instance_id)
         reason = reason or "not from the manager; perhaps out of memory"
         return f"{reason}; {peak}" if peak else reason
@@ -150,6 +199,16 @@ class EndedProcesses:
                 )
             )
         self._watch_lock(process)
+
+    def _reap(self, process: TrackedProcess) -> None:
+        """Reap the process, which frees its number."""
+        process.finished = True
+        self._forget(process)
+        if process.spawned is not NO_PROCESS:
+            with suppress(OSError):  # not our child
+                os.waitid(os.P_PIDFD, process.spawned.pidfd, os.WEXITED | os.WNOHANG)
+            with suppress(OSError):
+                os.close(process.spawned.pidfd)
 
     def _on_remnant_exit(self, process: TrackedProcess, pid: int) -> None:
         pidfd = process.remnants.pop(pid, None)

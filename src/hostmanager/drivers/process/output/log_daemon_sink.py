@@ -16,8 +16,8 @@ from pathlib import Path
 
 from hostmanager.drivers.process.output.output_sink import (
     TAIL_LINES,
-    DirectFileSink,
     OutputPosition,
+    OutputSink,
     SinceTime,
     truncate_line,
 )
@@ -33,8 +33,8 @@ FLUSH_TIMEOUT = 0.5
 """Seconds to wait until the last output of an agent is in its file."""
 
 
-class LogDaemonSink:
-    """Implements `OutputSink` by the log daemon; keeps one running.
+class LogDaemonSink(OutputSink):
+    """Has the log daemon take the output; keeps one running.
 
     Args:
         loop: The event loop.
@@ -53,7 +53,6 @@ class LogDaemonSink:
         self._loop = loop
         self._client = client
         self._directory = directory
-        self._direct_sink = DirectFileSink()
         self._guard = Guard(loop.call_later)
         self._worker = WorkerPool(loop, self._guard, 1, "log-daemon")
         self.pid: int | None = None
@@ -126,7 +125,7 @@ class LogDaemonSink:
     # --- OutputSink -----------------------------------------------------------------------
 
     def open(self, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
-        """Make the pipe of an instance; see the protocol."""
+        """Make the pipe of an instance; see `OutputSink`."""
         try:
             self._resume()
             self._client.flush(instance_id, FLUSH_TIMEOUT)
@@ -134,16 +133,16 @@ class LogDaemonSink:
             return self._client.open_pipe(instance_id), begin
         except OSError as error:
             log.warning("%s writes its output itself: no pipe: %s", instance_id, error)
-            return self._direct_sink.open(instance_id, path)
+            return super().open(instance_id, path)
 
     def remove_stale(self, alive: AbstractSet[str]) -> None:
-        """Remove the pipes of instances that are not alive; see the protocol."""
+        """Remove the pipes of instances that are not alive; see `OutputSink`."""
         for instance_id in self._client.instances():
             if instance_id not in alive:
                 self._client.remove(instance_id)
 
     def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
-        """Keep the pipe of an adopted instance open; see the protocol."""
+        """Keep the pipe of an adopted instance open; see `OutputSink`."""
         self._client.keep_open(instance_id, pid)
         # After `_ensure_daemon`, by the same thread.
         name = f"{instance_id}: its pipe"
@@ -151,15 +150,15 @@ class LogDaemonSink:
         return SinceTime(since)
 
     def remove(self, instance_id: str) -> None:
-        """Remove the pipe of an instance; see the protocol."""
+        """Remove the pipe of an instance; see `OutputSink`."""
         self._client.remove(instance_id)
 
     def last_lines(
         self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
     ) -> tuple[str, ...]:
-        """Read the last lines of a run; see the protocol."""
+        """Read the last lines of a run; see `OutputSink`."""
         if isinstance(begin, int):
-            return self._direct_sink.last_lines(instance_id, path, begin, end)
+            return super().last_lines(instance_id, path, begin, end)
         self._resume()
         self._client.flush(instance_id, FLUSH_TIMEOUT)
         if isinstance(begin, SinceTime):

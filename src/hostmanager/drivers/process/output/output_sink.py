@@ -1,15 +1,14 @@
-"""Where the output of an instance goes: the protocol for the driver, and the simplest sink.
+"""Where the output of an instance goes: into a file that it writes itself, at its simplest.
 
-With `DirectFileSink` the instance writes its file itself; it is the fallback for `LogDaemonSink`.
-With both, output does not pass through the manager: an agent never waits for it, however much it
-writes. The manager reads only the last lines, when the agent has ended.
+That is also the fallback of `LogDaemonSink`. With both, output does not pass through the manager:
+an agent never waits for it, however much it writes. The manager reads only the last lines, when
+the agent has ended.
 """
 
 import os
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from hostmanager.logd.reader import Position
 from hostmanager.util.files import open_or_replace, open_own
@@ -91,8 +90,8 @@ def truncate_line(line: str) -> str:
     return line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
 
 
-class OutputSink(Protocol):
-    """Takes the output of instances.
+class OutputSink:
+    """Takes the output of instances; here, each instance writes its file itself.
 
     Calls about an instance may block, and are made in worker threads.
     """
@@ -116,6 +115,7 @@ class OutputSink(Protocol):
         Raises:
             OSError: No output can be opened.
         """
+        return open_output_file(path)
 
     def remove_stale(self, alive: AbstractSet[str]) -> None:
         """Remove what is left of instances that are not alive; their files stay.
@@ -131,6 +131,7 @@ class OutputSink(Protocol):
             pid: Its process.
             since: When it was launched, Unix time.
         """
+        return 0
 
     def remove(self, instance_id: str) -> None:
         """The instance was removed; its files stay."""
@@ -139,34 +140,5 @@ class OutputSink(Protocol):
         self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
     ) -> tuple[str, ...]:
         """Read the last lines of a run; `end` is where the next one began, if one has."""
-
-
-class DirectFileSink:
-    """Implements `OutputSink`: the instance writes the file itself."""
-
-    def start(self) -> None:
-        """Do nothing; see the protocol."""
-
-    def close(self, *, end: bool) -> None:
-        """Do nothing; see the protocol."""
-
-    def open(self, instance_id: str, path: Path) -> tuple[int, OutputPosition]:
-        """Open the file; see the protocol."""
-        return open_output_file(path)
-
-    def remove_stale(self, alive: AbstractSet[str]) -> None:
-        """Do nothing; see the protocol."""
-
-    def attach(self, instance_id: str, pid: int, since: float) -> OutputPosition:
-        """Do nothing; see the protocol."""
-        return 0
-
-    def remove(self, instance_id: str) -> None:
-        """Do nothing; see the protocol."""
-
-    def last_lines(
-        self, instance_id: str, path: Path, begin: OutputPosition, end: OutputPosition | None
-    ) -> tuple[str, ...]:
-        """Read the end of the file; see the protocol."""
         assert isinstance(begin, int)
         return last_lines(path, begin, end if isinstance(end, int) else None)
