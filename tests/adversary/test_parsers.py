@@ -238,7 +238,7 @@ def test_who_holds_the_lock(directory, content):
     log_daemon = LogDaemonClient(directory / "state", directory / "files")
     message = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostmanager.logd.client.read_lock_holder", lambda _path: message)
+        patch.setattr("hostmanager.logd.daemon_process.read_lock_holder", lambda _path: message)
         pid, _ = log_daemon._holder()
     assert 0 <= pid < 2**63
 

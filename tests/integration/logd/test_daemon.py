@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hostmanager.logd.client import LogDaemonClient, LogDaemonError
+from hostmanager.logd.client import LogDaemonClient
+from hostmanager.logd.daemon_process import LogDaemonError
 from hostmanager.logd.settings import Settings
 from tests.integration.logd.conftest import NUMBERED, PYTHON, numbers
 from tests.support.waiting import wait_for
@@ -153,7 +154,7 @@ def test_another_version_that_does_not_listen_is_replaced_by_force(env, monkeypa
     first = env.client.ensure_running()
     os.kill(first, signal.SIGSTOP)
     second = LogDaemonClient(env.state, env.files, 50_000)
-    monkeypatch.setattr("hostmanager.logd.client._QUIT_TIMEOUT", 0.3)
+    monkeypatch.setattr("hostmanager.logd.daemon_process._QUIT_TIMEOUT", 0.3)
     assert second.ensure_running() != first
     env.write("a", b"x\n")
 
@@ -360,7 +361,7 @@ def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(env):
 def test_a_pipe_of_somebody_else_is_not_advertised(env, monkeypatch):
     env.client.ensure_running()
     sent: list[str] = []
-    monkeypatch.setattr(env.client, "_send", sent.append)
+    monkeypatch.setattr(env.client, "send", sent.append)
     foreign = subprocess.Popen(["/bin/sleep", "1000"], stdout=subprocess.PIPE)
     env.agents.append(foreign)
     env.client.keep_open("b", foreign.pid)  # its stdout is a pipe, but none of ours
@@ -374,7 +375,7 @@ def test_another_pipe_at_that_descriptor_is_left_alone(env):
     env.client.ensure_running()
     reading, writing = os.pipe()
     os.write(writing, b"not for the log daemon")
-    env.client._send(f"add a {os.getpid()} {reading} 1 2")
+    env.client.send(f"add a {os.getpid()} {reading} 1 2")
     env.write("b", b"x\n")
     assert os.read(reading, 100) == b"not for the log daemon"
     os.close(reading)
@@ -382,7 +383,7 @@ def test_another_pipe_at_that_descriptor_is_left_alone(env):
 
 
 def test_a_pipe_of_which_no_command_reported_is_found_by_its_path(env, monkeypatch):
-    monkeypatch.setattr(env.client, "_send", lambda _command: True)
+    monkeypatch.setattr(env.client, "send", lambda _command: True)
     pid = env.client.ensure_running()
     env.agent("a", "print('hello')").wait(60)
     wait_for(lambda: env.current_output("a") == b"hello\n", 15)
@@ -404,7 +405,7 @@ def test_on_a_full_disk_it_logs_how_much_was_lost_before_it_ends(env, small_disk
 )
 def test_commands_that_make_no_sense_are_reported_and_have_no_effect(env, line):
     pid = env.client.ensure_running()
-    env.client._send(line)
+    env.client.send(line)
     wait_for(lambda: "not understood" in env.log())
     env.write("b", b"x\n")
     assert env.client.pid == pid

@@ -10,11 +10,10 @@ import tracemalloc
 
 import pytest
 
-from hostmanager.logd import reader as reading
+from hostmanager.logd import output_files
 from hostmanager.logd.paths import list_log_files
 from hostmanager.logd.reader import (
     MAX_LINE_CHARS,
-    MAX_PAGE_BYTES,
     Position,
     lines_since,
     newest_page,
@@ -106,14 +105,14 @@ def test_pages_miss_nothing_of_a_compressed_file_that_is_larger_than_a_page(env,
     env.restart_with_limits(50_000, 20)
     env.run("a", NUMBERED, 5000, 5e6, 101)
     wait_for(lambda: len(list(env.files.glob("a.out.*.gz"))) > 7, COMPRESS_TIMEOUT)
-    monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 15_000)
+    monkeypatch.setattr(output_files, "MAX_PAGE_BYTES", 15_000)
     lines, count = pages(env, 10_000)
     assert numbers("\n".join(lines).encode()) == list(range(5000))
     assert count > 20
 
 
 def test_what_is_too_much_for_one_answer_is_had_in_several(env, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 100_000)
+    monkeypatch.setattr(output_files, "MAX_PAGE_BYTES", 100_000)
     env.client.ensure_running()
     env.write("a", b"".join(b"%06d %s\n" % (i, b"x" * 100) for i in range(3000)))
     lines, count = pages(env, 10_000)
@@ -201,7 +200,7 @@ def test_a_line_without_an_end_costs_bounded_memory_and_time(env):
     started = time.thread_time()
     lines = tail(env.files, "a")
     assert time.thread_time() - started < 2
-    assert tracemalloc.get_traced_memory()[1] < 6 * MAX_PAGE_BYTES
+    assert tracemalloc.get_traced_memory()[1] < 6 * output_files.MAX_PAGE_BYTES
     tracemalloc.stop()
     assert len(lines) == 1
     assert lines[0][1].startswith("…")
@@ -214,7 +213,7 @@ def test_a_compressed_bomb_costs_bounded_memory(env):
     (env.files / "a.out.1.gz").write_bytes(gzip.compress(bytes(200_000_000) + b"\nlast\n", 1))
     tracemalloc.start()
     lines = texts(tail(env.files, "a"))
-    assert tracemalloc.get_traced_memory()[1] < 8 * MAX_PAGE_BYTES
+    assert tracemalloc.get_traced_memory()[1] < 8 * output_files.MAX_PAGE_BYTES
     tracemalloc.stop()
     assert lines[-2:] == ["last", "new"]
 
@@ -287,8 +286,8 @@ def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(env, 
             (env.files / "a.out").write_text("newest\n")
         return lines
 
-    open_one = reading._open_slot
-    monkeypatch.setattr(reading, "_open_slot", open_and_rotate)
+    open_one = output_files._open_slot
+    monkeypatch.setattr(output_files, "_open_slot", open_and_rotate)
     lines = texts(tail(env.files, "a"))
     assert lines == ["old", "new", "newest"]
 
