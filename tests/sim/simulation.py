@@ -130,17 +130,17 @@ class Day:
         requested = TARGETS[self.random.random() < 0.3]
         name = self.random.choice([*self.wanted, *self.passive, *self.one_shots])
         if self.random.random() < 0.02:
-            self._ask("all", requested)
+            self.ask("all", requested)
         else:
             for _ in range(self.random.choice((1, 1, 1, 10))):
-                self._ask(name, requested)
+                self.ask(name, requested)
 
     def _restart(self) -> None:
         name = self.random.choice(list(self.wanted))
-        self._ask(name, Target.DOWN)
-        self._ask(name, Target.UP)
+        self.ask(name, Target.DOWN)
+        self.ask(name, Target.UP)
 
-    def _ask(self, name: str, requested: Target) -> None:
+    def ask(self, name: str, requested: Target) -> None:
         self.counts["requests"] += 1
         everybody = (*self.wanted, *self.passive)
         for each in everybody if name == "all" else (name,):

@@ -49,7 +49,7 @@ def test_everything_can_be_ended_at_any_time_of_the_day():
         assert alive | managed <= set(day.world.snapshot.unkillable_ids)
         engine.come_back()
         for name in day.wanted:
-            day._ask(name, day.world.snapshot[name].spec.initial_target)
+            day.ask(name, day.world.snapshot[name].spec.initial_target)
 
 
 def test_the_same_seed_gives_the_same_day():

@@ -66,8 +66,8 @@ class Engine:
         host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
         why = _unreachable(host)
         if not why:
-            _need_tools(_environment(host))
-            return cls(_environment(host), directory / image.ROOT, None)
+            _need_tools(environment(host))
+            return cls(environment(host), directory / image.ROOT, None)
         try:
             return cls.private(directory / directories.ENGINE)
         except (MissingError, DaemonError) as error:
@@ -99,12 +99,12 @@ class Engine:
             msg = f"an engine with networks cannot run on this machine: {why}"
             raise MissingError(msg)
         daemon = Daemon(directory, arguments, networks=networks)
-        environment = _environment(f"unix://{daemon.socket}")
-        _need_tools(environment)
+        variables = environment(f"unix://{daemon.socket}")
+        _need_tools(variables)
         directory.mkdir(mode=0o700)
         try:
             daemon.start()
-            return cls(environment, directory / image.ROOT, daemon)
+            return cls(variables, directory / image.ROOT, daemon)
         except BaseException:
             daemon.remove()
             raise
@@ -277,7 +277,7 @@ def compose_v1() -> str | None:
     return path if result.stdout.startswith("1.") else None
 
 
-def _environment(host: str) -> dict[str, str]:
+def environment(host: str) -> dict[str, str]:
     """How programs find the engine and, in DOCKER_CONFIG, the Compose plugin."""
     made = _made()
     config = made / "config" if made else None

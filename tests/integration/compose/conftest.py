@@ -31,7 +31,7 @@ def frequent_checks(monkeypatch) -> None:
 def environ() -> dict[str, str]:
     """An environment with the compose plugin in it, and without an engine."""
     own = {k: v for k, v in os.environ.items() if not k.startswith("COMPOSE_")}
-    return {**own, **engines._environment(NOBODY)}
+    return {**own, **engines.environment(NOBODY)}
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from hostmanager.drivers.compose.container import from_inspect
 from hostmanager.drivers.compose.engine import DEFAULT_ENDPOINT, Engine, EngineError, find_endpoint
 from hostmanager.drivers.compose.watcher import ContainerWatcher
 from tests.integration.fake_engine.conftest import until
@@ -104,22 +103,22 @@ async def test_an_answer_from_before_its_removal_does_not_bring_a_container_back
     fake.emit_event("start", C)
     await until("a later event", lambda: C in watcher.containers)
     fake.release(inspect_of(A))
-    await until("its look", lambda: A not in watcher.inspector._tasks)
+    await until("its look", lambda: not watcher.inspector.is_inspecting(A))
     assert A not in watcher.containers
 
 
 async def test_an_event_in_the_very_moment_in_which_a_look_ends_is_not_lost(watcher):
     states = ("running", "exited")
-    answers = [from_inspect(inspected(A, "one", status=status)) for status in states]
+    answers = [inspected(A, "one", status=status) for status in states]
     loop = asyncio.get_running_loop()
 
-    async def ask(engine, container_id):
-        if len(answers) == 2:  # before anybody is told that this look has ended
-            loop.call_soon(watcher.inspector.schedule, engine, container_id)
-        return answers.pop(0)
+    class AnyEngine:
+        async def inspect(self, container_id):
+            if len(answers) == 2:  # before anybody is told that this look has ended
+                loop.call_soon(watcher.inspector.schedule, self, container_id)
+            return answers.pop(0)
 
-    watcher.inspector._read = ask
-    watcher.inspector.schedule(None, A)
+    watcher.inspector.schedule(AnyEngine(), A)
     await until("a second look", lambda: not answers)
     await until("its answer", lambda: watcher.containers[A].status == "exited")
 
@@ -128,11 +127,11 @@ async def test_images_that_change_while_they_are_listed_are_listed_again(fake, w
     watcher.start()
     await until("a list of containers", lambda: watcher.synced)
     fake.hold(IMAGES)
-    watcher._schedule_image_refresh(watcher.engine)
+    fake.send(b'{"Type": "image", "Action": "tag"}\n')
     await until("the list to be asked for", lambda: fake.waiting == 1)
     messages = []
     watcher.on_images = lambda: messages.append(1)
-    watcher._schedule_image_refresh(watcher.engine)
+    fake.send(b'{"Type": "image", "Action": "tag"}\n')
     fake.release(IMAGES)
     await until("two lists", lambda: len(messages) == 2)
 

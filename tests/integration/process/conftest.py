@@ -25,7 +25,8 @@ from blockbuster import BlockBuster
 from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus
 from hostmanager.core.model import InstanceSpec
-from hostmanager.drivers.process import LaunchCommand, ProcessDriver
+from hostmanager.drivers.process import LaunchCommand, LaunchGate, ProcessDriver
+from hostmanager.drivers.process.output.output_sink import OutputSink
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 
@@ -65,19 +66,18 @@ class FaultyLoop:
 class Host:
     """A driver, and what it reports."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, owner: Ownership | None = None) -> None:
         self.directory = directory
         self.commands: dict[str, LaunchCommand] = {}
         self.reports: dict[str, asyncio.Queue[ev.Observation]] = defaultdict(asyncio.Queue)
-        self.owner = Ownership(
+        self.owner = owner or Ownership(
             ManagerIdentity(f"test{os.getpid()}-{id(self)}", (secrets.token_hex(16),)),
             directory / "locks",
         )
         self.loop = FaultyLoop(asyncio.get_running_loop())
+        self.sink, self.gate = OutputSink(), LaunchGate()
         self.driver = ProcessDriver(
-            self.loop,
-            lambda s: self.commands[s.instance_id],
-            self.owner,
+            self.loop, lambda s: self.commands[s.instance_id], self.owner, self.sink, self.gate
         )
         self.pids: dict[str, int] = {}
         # Of other tests, and of the whole session: the router is a child of this process, too.

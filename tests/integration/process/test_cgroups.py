@@ -155,19 +155,19 @@ async def test_a_kill_for_which_no_thread_was_free_does_not_meet_the_next_run(ho
 
         def kill(self, instance_id: str) -> None:
             killed.append(instance_id)
+            assert free.wait(LOCK_TIMEOUT)
 
     host.owner = replace(host.owner, cgroups=Cgroups())
     host.driver.close()
     host.driver = renewed(host)
-    os.kill(await host.launch("a", PYTHON, "-c", "import time; time.sleep(1000)"), signal.SIGKILL)
+    pids = {n: await host.launch(n, "sleep", "1000") for n in ("a", "b", "c")}
+    os.kill(pids["a"], signal.SIGKILL)
     await until(scanned.is_set, "nothing is left of it")
-    for name in ("b", "c"):  # the one thread is busy, the other one will be next
-        host.driver._scan_pool.submit(name, lambda: free.wait(LOCK_TIMEOUT))
-    host.driver.signal("a", StopStage.KILL)
+    for name in ("b", "c", "a"):  # the one thread is busy with b, the other one will be with c
+        host.driver.signal(name, StopStage.KILL)
     killing.set()
     assert isinstance(await host.next("a"), Exited)
-    done = asyncio.Event()
     free.set()
-    host.driver._scan_pool.submit("the end", lambda: None, lambda _: done.set())
-    await asyncio.wait_for(done.wait(), LOCK_TIMEOUT)
-    assert killed == []
+    for name in ("b", "c"):
+        assert isinstance(await host.next(name), Exited)
+    assert sorted(killed) == ["b", "c"]

@@ -89,7 +89,7 @@ async def test_remnants_are_ended_although_they_could_not_be_watched_at_first(ho
 async def test_an_end_is_reported_although_its_output_cannot_be_read(
     host: Host, monkeypatch, caplog
 ):
-    monkeypatch.setattr(host.driver._sink, "last_lines", failing(None, 1))
+    monkeypatch.setattr(host.sink, "last_lines", failing(None, 1))
     await host.launch("a", "/bin/sh", "-c", "echo hi; exit 7")
     assert await host.next("a") == ev.Exited(ExitStatus(code=7))
     assert await host.next("a", output=True) == ev.LastOutput(())
@@ -111,10 +111,9 @@ async def test_what_is_taken_over_again_after_a_fault_is_the_same_process(
     host: Host, monkeypatch, caplog
 ):
     pid = await host.launch("a", "/bin/sleep", "600")
-    heir = Host(host.directory)
-    run = (await asyncio.to_thread(host.owner.discover))["a"]
+    heir = Host(host.directory, host.owner)
+    run = (await asyncio.to_thread(heir.driver.discover))["a"]
     assert run.pid == pid
-    heir.driver._discovered_pidfds["a"] = os.pidfd_open(pid)
     heir.commands["a"] = heir.command("a", "/bin/true")
     monkeypatch.setattr(driving.rlimit_tag, "read", failing(lambda _pid: None, 1))
     spec, report = InstanceSpec("a", "Any"), heir.reports["a"].put_nowait
@@ -134,7 +133,7 @@ async def test_an_instance_can_be_let_go_of_although_its_pipe_cannot(
     host: Host, monkeypatch, caplog
 ):
     gone = []
-    monkeypatch.setattr(host.driver._sink, "remove", failing(gone.append))
+    monkeypatch.setattr(host.sink, "remove", failing(gone.append))
     host.driver.release("a")
     await until(lambda: gone == ["a"], "it is tried again")
     caplog.clear()

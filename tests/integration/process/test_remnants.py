@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import os
+import signal
 import subprocess
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from random import Random
 
@@ -305,17 +307,18 @@ def test_the_policy_of_these_tests_is_short_and_otherwise_the_same():
 
 
 async def test_no_memory_for_a_look_delays_it_and_loses_no_end(host, monkeypatch):
-    submit, refused = host.driver._scan_pool._pool.submit, []
+    submit, refused = ThreadPoolExecutor.submit, []
 
-    def no_memory(*work: object):
+    def no_memory(pool: ThreadPoolExecutor, *work: object):
         if len(refused) < 3:
             refused.append(work)
             raise MemoryError
-        return submit(*work)
+        return submit(pool, *work)
 
-    monkeypatch.setattr(host.driver._scan_pool._pool, "submit", no_memory)
-    await host.launch("a", "/bin/sh", "-c", "exit 7")
-    assert await host.next("a") == Exited(ExitStatus(code=7))
+    pid = await host.launch("a", "/bin/sleep", "100")
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", no_memory)
+    os.kill(pid, signal.SIGKILL)
+    assert await host.next("a") == Exited(KILLED)
     assert len(refused) == 3
 
 

@@ -293,11 +293,11 @@ async def test_without_descriptors_nothing_is_launched_beside_who_holds_the_lock
 
 
 async def test_a_launch_that_is_kept_back_reports_nothing_until_its_turn_has_come(host):
-    host.driver._gate.close(1)
+    host.gate.close(1)
     first = await host.launch("a", "/bin/sleep", "1000")
     host.begin("b", "/bin/sleep", "1000")
     assert host.reports["b"].empty()
-    host.driver._gate.open()
+    host.gate.open()
     started = await host.reports["b"].get()
     assert started.launching
     second = await host.next("b")

@@ -330,9 +330,12 @@ class World:
             self.clock,
             self.policy,
             self.random,
-            lambda instance_id, note: self.notes.append((instance_id, note)),
+            lambda instance_id, note: self.emit_message(instance_id, note),  # noqa: PLW0108 - tests set it
         )
         self.snapshot = self.supervisor.snapshot
+
+    def emit_message(self, instance_id: str, note: ev.OperatorMessage) -> None:
+        self.notes.append((instance_id, note))
 
     def drivers(self) -> Mapping[Kind, Driver]:
         return {Kind.HOST: self.driver}

@@ -272,8 +272,7 @@ def test_a_note_that_nobody_can_take_keeps_no_instance_from_its_launch(world, ca
     def faulty(instance_id, note):
         raise RuntimeError("no session")
 
-    keeper_around = world.supervisor._deps
-    world.supervisor._deps = replace(keeper_around, emit_message=faulty)
+    world.emit_message = faulty
     world.driver.plan["a"] = [CRASHES, Behaviour()]
     world.supervisor.add(spec("a"))
     world.clock.advance(30)

@@ -239,7 +239,7 @@ def test_while_the_writer_is_stuck_the_oldest_make_room(open_journal, path, monk
     assert journal.flush(0.05) is False
     assert journal.close(0.05) is False  # it does not hold up the end of the manager
     go_on.set()
-    wait_for(lambda: not journal._thread.is_alive(), 10, "the writer to end")
+    wait_for(lambda: not writers(), 10, "the writer to end")
     again = open_journal()
     texts = again.texts()
     assert texts[0] == "first"
@@ -282,10 +282,15 @@ def test_an_idle_journal_gives_signs_of_life_by_which_an_end_is_known(
     assert alive <= vanished["data"]["alive_until"] <= vanished["time"]
 
 
+def writers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "journal"]
+
+
 def test_an_idle_journal_sleeps(journal):
     journal.record_texts("x")
     assert journal.flush(10)
-    status = Path(f"/proc/self/task/{journal._thread.native_id}/status")
+    [writer] = writers()
+    status = Path(f"/proc/self/task/{writer.native_id}/status")
 
     def switches() -> list[str]:
         return [line for line in status.read_text().splitlines() if "ctxt" in line]
