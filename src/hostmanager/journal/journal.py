@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -52,7 +51,6 @@ class Journal:
         self.path = path
         self._limits = limits or Limits()
         self._queue: SimpleQueue[QueueItem] = SimpleQueue()
-        self._numbers = count()
         self._writer = JournalWriter(path, self._limits, self._queue, on_message)
         self._thread: threading.Thread | None = None
         self._start_mutex = threading.Lock()
@@ -107,7 +105,9 @@ class Journal:
                 oldest = self._queue.get_nowait()
                 if isinstance(oldest, FlushMarker):
                     self._queue.put(oldest)
-        self._queue.put((next(self._numbers), entry))
+                else:
+                    self._writer.count_dropped(1)
+        self._queue.put(entry)
 
     def flush(self, timeout: float = JOURNAL_FLUSH_TIMEOUT) -> bool:
         """Wait until all recorded entries are written, or cannot be; report whether that is so."""

@@ -52,8 +52,7 @@ class FlushMarker:
     done: threading.Event = field(default_factory=threading.Event)
 
 
-QueueItem = FlushMarker | tuple[int, Entry]
-"""In the queue: entries are numbered, so that gaps show how many were dropped."""
+QueueItem = FlushMarker | Entry
 
 
 class JournalWriter:
@@ -88,8 +87,8 @@ class JournalWriter:
         self._opened_before = False
         self._waiting: deque[Entry] = deque()
         self._markers: list[FlushMarker] = []
-        self._next_number = 0
         self._dropped = 0
+        self._dropped_mutex = threading.Lock()
         self._retry_at = 0.0
         self._last = False
 
@@ -137,16 +136,15 @@ class JournalWriter:
             self._markers.append(item)
             self._last = self._last or item.last
             return
-        number, entry = item
-        if number >= self._next_number:
-            self._dropped += number - self._next_number
-            self._next_number = number + 1
-        else:
-            self._dropped -= 1  # overtaken by a later one of another thread: not lost after all
         if len(self._waiting) >= self._limits.queued:
             self._waiting.popleft()
-            self._dropped += 1
-        self._waiting.append(entry)
+            self.count_dropped(1)
+        self._waiting.append(item)
+
+    def count_dropped(self, number: int) -> None:
+        """Count entries that are not written, or count them no more; in any thread."""
+        with self._dropped_mutex:
+            self._dropped += number
 
     # --- the file -------------------------------------------------------------------------
 
@@ -188,7 +186,7 @@ class JournalWriter:
     def _write_batch(self, store: Store) -> None:
         rows: list[EntryRow] = []
         dropped, chars, count = self._dropped, 0, 0
-        if dropped > 0:
+        if dropped:
             rows.append(to_row(_dropped_entry(dropped)))
         while count < min(_MAX_BATCH, len(self._waiting)) and chars < _MAX_BATCH_CHARS:
             row = to_row(self._waiting[count])
@@ -196,8 +194,8 @@ class JournalWriter:
             chars += len(row[3]) + len(row[4])
             count += 1
         store.append(rows)
-        self._dropped -= max(0, dropped)
-        self.lost += max(0, dropped)
+        self.count_dropped(-dropped)
+        self.lost += dropped
         for _ in range(count):
             self._waiting.popleft()
 
