@@ -36,38 +36,31 @@ class ContainerActions:
         Returns:
             Whether the engine has answered; what it refused need not be retried.
         """
-        stops = (self._stop_one(instance_id, c, grace) for c in containers)
-        return all(await asyncio.gather(*stops))
+        ends = (self._end(instance_id, container, grace) for container in containers)
+        return all(await asyncio.gather(*ends))
 
-    async def _stop_one(self, instance_id: str, container: Container, grace: float) -> bool:
-        engine = self._watcher.engine
+    async def kill(self, instance_id: str, containers: Sequence[Container]) -> None:
+        """Kill and remove containers, also while their stop hangs."""
+        await asyncio.gather(*(self._end(instance_id, container, None) for container in containers))
+
+    async def _end(self, instance_id: str, container: Container, grace: float | None) -> bool:
+        """Stop and remove a container, or kill it (None); returns whether the engine has answered."""
+        engine, is_kill = self._watcher.engine, grace is None
         if engine is None:
             return False  # disconnected, which is reported; the stop is repeated after reconnection
         try:
             if container.alive:
-                await engine.stop(container.id, grace)
-            await engine.remove(container.id)
+                end = (
+                    engine.kill(container.id) if grace is None else engine.stop(container.id, grace)
+                )
+                await end
+            await engine.remove(container.id, force=is_kill)
         except NoSuchContainerError:
             pass  # somebody else was faster
         except EngineError as error:
-            self._report_failure(instance_id, "stopped", error)
+            self._report_failure(instance_id, "killed" if is_kill else "stopped", error)
             return isinstance(error, RefusedError)
         return True
-
-    async def kill(self, instance_id: str, containers: Sequence[Container]) -> None:
-        """Kill and remove containers, also while their stop hangs."""
-        engine = self._watcher.engine
-        if engine is None:
-            return
-        for container in containers:
-            try:
-                if container.alive:
-                    await engine.kill(container.id)
-                await engine.remove(container.id, force=True)
-            except NoSuchContainerError:
-                pass
-            except EngineError as error:
-                self._report_failure(instance_id, "killed", error)
 
     async def start(self, container: Container) -> None:
         """Start a container as it was created.
