@@ -56,7 +56,7 @@ async def test_an_end_is_reported_although_it_could_not_be_watched_at_first(
 async def test_an_end_is_reported_although_it_could_not_be_looked_into(
     host: Host, monkeypatch, error, caplog
 ):
-    monkeypatch.setattr(driving.os, "waitid", failing(os.waitid, error=error))
+    monkeypatch.setattr(os, "waitid", failing(os.waitid, error=error))
     await host.launch("a", "/bin/sh", "-c", "exit 7")
     assert await host.next("a") == ev.Exited(ExitStatus(code=7))
     caplog.clear()
