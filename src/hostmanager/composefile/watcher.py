@@ -2,7 +2,7 @@
 
 What decides is whether the compose file, or one of those that it rests on (`.env`, env files, what it
 includes), is another file or has another time of change than when it was loaded. That is looked up
-once a second, in a thread: inotify says nothing of network file systems, needs a watch on each
+every two seconds, in a thread: inotify says nothing of network file systems, needs a watch on each
 directory and each symbolic link on the way, and its use is limited for each user.
 
 A file that cannot be used changes nothing: what is known of its services stays, and the
@@ -25,7 +25,7 @@ from hostmanager.util.guard import Guard
 
 log = logging.getLogger(__name__)
 
-CHECK_INTERVAL = 1.0
+CHECK_INTERVAL = 2.0
 """Seconds between two looks at the files."""
 
 DEBOUNCE = 0.05

@@ -16,7 +16,6 @@ from pathlib import Path
 from hostmanager.logd import paths
 from hostmanager.logd.daemon_process import POLL_INTERVAL, LogDaemonProcess
 from hostmanager.logd.pipe_reader import pipe_bytes
-from hostmanager.logd.settings import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES
 from hostmanager.util.files import move_aside, open_fifo
 from hostmanager.util.lockfile import is_same_file
 
@@ -24,14 +23,8 @@ from hostmanager.util.lockfile import is_same_file
 class LogDaemonClient(LogDaemonProcess):
     """The log daemon of one manager, and its pipes; after it has started, call `advertise_pipes`."""
 
-    def __init__(
-        self,
-        state: Path,
-        files: Path,
-        max_bytes: int = DEFAULT_MAX_BYTES,
-        max_files: int = DEFAULT_MAX_FILES,
-    ) -> None:
-        super().__init__(state, files, max_bytes, max_files)
+    def __init__(self, state: Path, files: Path, *limits: int) -> None:
+        super().__init__(state, files, *limits)
         self._mutex = threading.Lock()
         self._kept_fds: dict[str, int] = {}
 
