@@ -15,7 +15,7 @@ has no effect, and a line without an end does not grow in memory.
 import os
 import stat
 
-from hostmanager.logd.stderr_log import log_error, succeeds
+from hostmanager.logd.stderr_log import log_error
 from hostmanager.util.files import move_aside, open_fifo
 from hostmanager.util.lockfile import try_lock
 from hostmanager.util.names import decode_id
@@ -106,4 +106,7 @@ def _open(path: str) -> int:
 
 
 def _is_pipe(path: str) -> bool:
-    return succeeds(os.lstat, path) and stat.S_ISFIFO(os.lstat(path).st_mode)
+    try:
+        return stat.S_ISFIFO(os.lstat(path).st_mode)
+    except OSError:
+        return False

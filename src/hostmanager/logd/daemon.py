@@ -20,7 +20,7 @@ from hostmanager.logd.control_pipe import ControlPipe
 from hostmanager.logd.log_file import LogFile
 from hostmanager.logd.pipe_reader import PipeBufferBudget, PipeBusyError, PipeReader
 from hostmanager.logd.settings import Settings
-from hostmanager.logd.stderr_log import log_error, succeeds
+from hostmanager.logd.stderr_log import log_error
 from hostmanager.util.lockfile import acquire_lock, is_same_file, read_lock_holder
 
 MAX_ROUND_PAUSE = 0.04
@@ -62,7 +62,8 @@ class LogDaemon:
     def acquire_state_dir(self) -> bool:
         """Become the log daemon of this state directory, unless it has one."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        succeeds(resource.setrlimit, resource.RLIMIT_NOFILE, (hard, hard))
+        with contextlib.suppress(OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         _lower_oom_score()
         self._next_check = time.monotonic() + PERIODIC_CHECK_INTERVAL
         return self._acquire()

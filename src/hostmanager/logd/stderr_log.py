@@ -22,13 +22,3 @@ def log_error(text: str) -> None:
 def format_utc(when: float) -> str:
     """A time in UTC, for people."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
-
-
-def succeeds(function: object, *arguments: object) -> bool:
-    """Call a function; report whether it raised no `OSError`."""
-    assert callable(function)
-    try:
-        function(*arguments)
-    except OSError:
-        return False
-    return True

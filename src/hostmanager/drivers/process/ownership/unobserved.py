@@ -7,7 +7,6 @@ inherited the lock, so something of the instance is alive: nothing may be launch
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from hostmanager.core.events import Absent, ObservationLost
@@ -32,15 +31,6 @@ UNKNOWN_HOLDER: LockObservation = (
     "It is not known whether it runs.",
 )
 """Where a check was not possible, for lack of file descriptors, say."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    """One instance."""
-
-    instance_id: str
-    report: ReportObservation
-    on_known: HolderKnown
 
 
 class UnobservedInstances:
@@ -72,29 +62,26 @@ class UnobservedInstances:
         If the holder becomes known, `on_known` is called instead.
         """
         self.watched.add(instance_id)
-        self._observe(_Watched(instance_id, report, on_known))
 
-    def _observe(self, watched: _Watched) -> None:
-        instance_id = watched.instance_id
+        def on_observed(observation: LockObservation) -> None:
+            observed_run, pidfd, reason = observation
+            report(ObservationLost(reason))
+            if observed_run is not None and not (observed_run.pid or observed_run.other_pids):
+                check_again = self._guard.callback(f"{instance_id}: its lock", self.watch)
+                self._loop.call_later(RESCAN_DELAY, check_again, instance_id, report, on_known)
+                return
+            self.watched.discard(instance_id)
+            if observed_run is None:
+                report(Absent())
+            else:
+                on_known(observed_run, pidfd)
+
         self._workers.submit(
             f"{instance_id}: who holds its lock",
             partial(_observe_lock, self._ownership, instance_id),
-            partial(self._on_observed, watched),
-            lambda _: self._on_observed(watched, UNKNOWN_HOLDER),
+            on_observed,
+            lambda _: on_observed(UNKNOWN_HOLDER),
         )
-
-    def _on_observed(self, watched: _Watched, observation: LockObservation) -> None:
-        observed_run, pidfd, reason = observation
-        watched.report(ObservationLost(reason))
-        if observed_run is not None and not (observed_run.pid or observed_run.other_pids):
-            check_again = self._guard.callback(f"{watched.instance_id}: its lock", self._observe)
-            self._loop.call_later(RESCAN_DELAY, check_again, watched)
-            return
-        self.watched.discard(watched.instance_id)
-        if observed_run is None:
-            watched.report(Absent())
-        else:
-            watched.on_known(observed_run, pidfd)
 
 
 def _observe_lock(ownership: Ownership, instance_id: str) -> LockObservation:
