@@ -14,16 +14,13 @@ from hostmanager.composefile.model import ComposeFileError, UnsetVariable
 from hostmanager.composefile.yaml_source import MAX_COMPOSE_FILE_BYTES, included_files, parse_yaml
 from hostmanager.util.files import FileTooLargeError, read_bounded
 
-MAX_NESTED_DEFAULTS = 10
-"""Levels of defaults that are variables themselves, as in ``${A:-${B}}``."""
-
 MAX_VARIABLES_NAMED = 5
 """Uses of unset variables that one message names."""
 
 SET_BY_COMPOSE = frozenset({"COMPOSE_PROJECT_NAME"})
 """Variables that compose itself sets while it reads a file."""
 
-_REFERENCE = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*))", re.ASCII)
+_TOKEN = re.compile(r"\$\$|\$(?P<plain>[A-Za-z_]\w*)|\$\{(?P<braced>[A-Za-z_]\w*):?|[{}]", re.ASCII)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*[=:]", re.ASCII | re.MULTILINE)
 
 
@@ -68,7 +65,7 @@ def _of_file(
         return
     known = {*known, *_env_file_names(path.parent / ".env")}
     for node, service in _scalars(root):
-        for offset, variable in _unset_in(node.value, known, MAX_NESTED_DEFAULTS):
+        for offset, variable in _unset_in(node.value, known):
             yield UnsetVariable(variable, name, _line(node, offset), service)
     for other in included_files(path, root):
         if other not in visited:
@@ -102,34 +99,20 @@ def _scalars(root: yaml.Node) -> Iterator[tuple[yaml.ScalarNode, str]]:
             pending.extend((value, path) for value in reversed(node.value))
 
 
-def _unset_in(text: str, known: Collection[str], depth: int) -> Iterator[tuple[int, str]]:
+def _unset_in(text: str, known: Collection[str]) -> Iterator[tuple[int, str]]:
     """The variables without value and default in a text, each with its position."""
-    position = 0
-    while match := _REFERENCE.search(text, position):
-        position = match.end()
-        name = match[2] or match[3]
-        if match[1] or name in known:
-            if match[3] and not text.startswith("}", position):
-                position = _closing_brace(text, position)
-            continue
-        if match[2] or text.startswith("}", position):
-            yield match.start(), name
-            continue
-        end = _closing_brace(text, position)
-        # After `-` is its default; `+` needs none, and compose itself refuses at `?`.
-        if text[position:end].lstrip(":").startswith("-") and depth:
-            inner = _unset_in(text[position:end], known, depth - 1)
-            yield from ((position + offset, variable) for offset, variable in inner)
-        position = end
-
-
-def _closing_brace(text: str, position: int) -> int:
-    """The end of a reference whose name ends there."""
-    depth = 1
-    while position < len(text) and depth:
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        position += 1
-    return position
+    braces: list[bool] = []  # those that are open: whether what is in them does not count
+    hidden = 0  # how many of them
+    for token in _TOKEN.finditer(text):
+        name, following = token["plain"] or token["braced"], text[token.end() : token.end() + 1]
+        if name and name not in known and not hidden and (token["plain"] or following == "}"):
+            yield token.start(), name
+        if token[0] == "}":
+            hidden -= braces.pop() if braces else 0
+        elif token[0] == "{" or token["braced"]:
+            # After `-` is its default; `+` needs none, and compose itself refuses at `?`.
+            braces.append(bool(name) and (name in known or following != "-"))
+            hidden += braces[-1]
 
 
 def _line(node: yaml.ScalarNode, offset: int) -> int:
