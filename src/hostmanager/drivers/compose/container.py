@@ -285,11 +285,8 @@ def _last_health_output(health: Mapping[str, Any]) -> str:
 
 def unix_time(text: str) -> float:
     """Turn ``2026-11-25T02:03:04.123456789Z`` into Unix time; 0 if it is not such a time."""
-    match = re.fullmatch(r"(.*T[\d:]+)(?:(\.\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)", text)
-    if match is None:
-        return 0.0
     try:
-        zone = "+00:00" if match[3] == "Z" else match[3]
-        return max(0.0, datetime.fromisoformat(f"{match[1]}{match[2] or ''}{zone}").timestamp())
+        when = datetime.fromisoformat(text)
     except ValueError:
         return 0.0
+    return max(0.0, when.timestamp()) if when.tzinfo else 0.0
