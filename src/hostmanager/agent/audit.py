@@ -106,17 +106,19 @@ def record_site_config(journal: Journal, ok: bool, text: str, problems: Sequence
 
 def record_manager_start(journal: Journal) -> None:
     """Record the start of this manager."""
-    pid = os.getpid()
-    data = {"event": "started", "pid": pid, "version": __version__}
-    journal.record(EntryKind.MANAGER, f"host manager {__version__} started (pid {pid})", None, data)
+    _record_manager(journal, f"host manager {__version__} started", event="started")
 
 
 def record_manager_end(journal: Journal, exit_code: int) -> None:
     """Record that this manager ends by itself."""
-    pid, clean = os.getpid(), exit_code == 0
-    how = "ended" if clean else f"ended with exit status {exit_code}"
-    data = {"event": "ended", "pid": pid, "version": __version__, "clean": clean}
-    journal.record(EntryKind.MANAGER, f"host manager {how} (pid {pid})", None, data)
+    how = "ended" if exit_code == 0 else f"ended with exit status {exit_code}"
+    _record_manager(journal, f"host manager {how}", event="ended", clean=exit_code == 0)
+
+
+def _record_manager(journal: Journal, text: str, **data: Any) -> None:
+    pid = os.getpid()
+    data |= {"pid": pid, "version": __version__}
+    journal.record(EntryKind.MANAGER, f"{text} (pid {pid})", None, data)
 
 
 def record_router_lost(journal: Journal, reason: str) -> None:

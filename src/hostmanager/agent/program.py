@@ -224,9 +224,7 @@ class ManagerProgram:
         """SIGHUP: read the site config again."""
         audit.record_request(self.parts.journal, "SIGHUP", None, {})
         log.info("SIGHUP: reading the site config again")
-        reload = self.guard.task(
-            "reading the site config again", self._reload(), self._on_reload_failed
-        )
+        reload = self.guard.task("reading the site config again", self._reload())
         self._reloads.add(reload)
         reload.add_done_callback(self._reloads.discard)
 
@@ -236,15 +234,15 @@ class ManagerProgram:
             result = await self.parts.host.update([], reload_config=True)
         except NotRunningError:
             return
+        except Exception as error:
+            self.parts.messages.emit(
+                f"The site config could not be read again: {error}. All is left as it is"
+            )
+            raise
         finally:
             self.notifier.reloaded()
         self.parts.messages.emit(result.text)
         audit.record_result(self.parts.journal, "SIGHUP", None, {}, (result.ok, result.text))
-
-    def _on_reload_failed(self, error: Exception) -> None:
-        self.parts.messages.emit(
-            f"The site config could not be read again: {error}. All is left as it is"
-        )
 
 
 def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

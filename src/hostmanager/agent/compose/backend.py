@@ -192,16 +192,8 @@ class EngineComposeBackend(ComposeBackend):
     def container(self, spec: InstanceSpec) -> dict[str, Any] | None:
         """Show the container of an instance."""
         container = self.driver.container_of(spec)
-        if container is None:
-            return None
-        return {
-            "id": container.id,
-            "name": container.name,
-            "status": container.status,
-            "health": container.health,
-            "image": container.image,
-            "image_id": container.image_id,
-        }
+        names = ("id", "name", "status", "health", "image", "image_id")
+        return None if container is None else {name: getattr(container, name) for name in names}
 
     def orphans(self) -> dict[str, Any]:
         """Show the orphans (contract, section 5)."""
