@@ -1,29 +1,14 @@
 """The columns of `status --wide`: how agents work, and what they use of their hosts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.text import Text
 
-from hostmanager.cli.status.column import Column
+from hostmanager.cli.status.cells import Column, name_cell, text_or_blank
 from hostmanager.client.status.model import AgentStatus
 from hostmanager.core.health import Health
 from hostmanager.util.text import format_bytes
-
-COLUMNS = (
-    Column("agent", min_width=12),
-    Column("class", min_width=8),
-    Column("state"),
-    Column("health"),
-    Column("cpu", "right"),
-    Column("memory", "right"),
-    Column("peak", "right"),
-    Column("procs", "right"),
-    Column("threads", "right"),
-    Column("files", "right"),
-    Column("read", "right"),
-    Column("written", "right"),
-)
 
 _STYLES: Mapping[str, str] = {
     Health.OK: "green",
@@ -33,26 +18,6 @@ _STYLES: Mapping[str, str] = {
     Health.NO_HEARTBEAT: "bold red",
     Health.UNREGISTERED: "bold red",
 }
-
-
-def cells(agent: AgentStatus, name: Text) -> list[Text]:
-    """The cells of one agent; what is not known, or not measured yet, is blank.
-
-    Args:
-        agent: The agent.
-        name: Its name as the other table shows it.
-    """
-    used: Mapping[str, Any] = agent.get("resources") or {}
-    return [
-        name,
-        Text(agent.agent_class, "dim"),
-        Text(agent.state_text),
-        health_cell(agent),
-        cpu_cell(agent),
-        *(_size(used.get(key)) for key in ("memory", "memory_peak")),
-        *(_number(used.get(key)) for key in ("processes", "threads", "open_files")),
-        *(_size(used.get(key)) for key in ("read_bytes", "written_bytes")),
-    ]
 
 
 def health_cell(agent: AgentStatus) -> Text:
@@ -76,5 +41,28 @@ def _size(value: float | None) -> Text:
     return Text("" if value is None else format_bytes(int(value)))
 
 
+def _used(heading: str, key: str, convert: Callable[[Any], Text]) -> Column:
+    """A column of one of the resources; what is not known, or not measured yet, is blank."""
+    return Column(
+        heading, lambda agent, _: convert((agent.get("resources") or {}).get(key)), "right"
+    )
+
+
 def _number(value: int | None) -> Text:
-    return Text("" if value is None else str(value))
+    return Text(text_or_blank(value))
+
+
+COLUMNS = (
+    Column("agent", name_cell, min_width=12),
+    Column("class", lambda agent, _: Text(agent.agent_class, "dim"), min_width=8),
+    Column("state", lambda agent, _: Text(agent.state_text)),
+    Column("health", lambda agent, _: health_cell(agent)),
+    Column("cpu", lambda agent, _: cpu_cell(agent), "right"),
+    _used("memory", "memory", _size),
+    _used("peak", "memory_peak", _size),
+    _used("procs", "processes", _number),
+    _used("threads", "threads", _number),
+    _used("files", "open_files", _number),
+    _used("read", "read_bytes", _size),
+    _used("written", "written_bytes", _size),
+)

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hostmanager.cli.output import Output
-from hostmanager.cli.status import resources as resource_table
-from hostmanager.cli.status.column import Column
+from hostmanager.cli.status.cells import SEVERITY_STYLES, Column, name_cell, text_or_blank
+from hostmanager.cli.status.resources import COLUMNS as RESOURCE_COLUMNS
 from hostmanager.client.status.model import (
     MAX_LAST_LINES,
     AgentStatus,
@@ -30,13 +30,6 @@ from hostmanager.util.text import format_duration, join_names, join_sentences, p
 WIDE = 110
 """Columns from which on class and pid are shown."""
 
-SEVERITY_STYLES = {
-    StatusSeverity.OK: "",
-    StatusSeverity.INFO: "",
-    StatusSeverity.WARNING: "yellow",
-    StatusSeverity.UNKNOWN: "magenta",
-    StatusSeverity.ERROR: "bold red",
-}
 STATE_STYLES = {"up": "green", "down": "dim", "-": "dim"}
 
 MAX_NAMES = 8
@@ -184,35 +177,13 @@ def _with_mark(severity: StatusSeverity, text: Text) -> Table:
     return line
 
 
-COMPACT = (
-    Column("agent", min_width=12),
-    Column("state"),
-    Column("target"),
-    Column("uptime", "right"),
-    Column("restarts", "right"),
-    Column("stable", "right"),
-    Column("last exit", min_width=9),
-)
-FULL = (
-    *COMPACT[:1],
-    Column("class", min_width=8),
-    *COMPACT[1:3],
-    Column("pid", "right"),
-    *COMPACT[3:],
-    Column("notes", min_width=10),
-)
-
-
 def hosts_table(
     hosts: Sequence[HostStatus], now: float, width: int, *, resources: bool = False
 ) -> Iterable[RenderableType]:
     """The table: a heading for each host, its agents below; how they are, or what they use."""
-    wide = width >= WIDE
-    columns = resource_table.COLUMNS if resources else FULL if wide else COMPACT
+    columns = RESOURCE_COLUMNS if resources else FULL if width >= WIDE else COMPACT
     cells = {
-        (agent.host, agent.instance_id): resource_table.cells(agent, _name(agent))
-        if resources
-        else _cells(agent, now, wide=wide)
+        (agent.host, agent.instance_id): [column.cell(agent, now) for column in columns]
         for host in hosts
         for agent in host.agents
     }
@@ -269,58 +240,21 @@ def _host_line(host: HostStatus) -> Text:
     return text
 
 
-def _name(agent: AgentStatus) -> Text:
-    return Text(agent.instance_id, SEVERITY_STYLES[agent.severity])
-
-
-def _cells(agent: AgentStatus, now: float, *, wide: bool) -> list[Text]:
+def _state(agent: AgentStatus, _: float) -> Text:
+    style = SEVERITY_STYLES[agent.severity]
     if agent.child is None:
-        return _untracked_cells(agent, wide=wide)
+        style = style or "dim"
+    elif agent.severity < StatusSeverity.WARNING:
+        style = STATE_STYLES.get(agent.state, "yellow")
+    elif agent.severity is not StatusSeverity.ERROR:
+        style = "yellow"
+    return Text(agent.state_text, style)
+
+
+def _stability(agent: AgentStatus, _: float) -> Text:
     stability = agent.get("stability")
     is_unstable = agent.state != "down" and stability is not None and stability <= 0.5
-    cells = [
-        _name(agent),
-        Text(agent.state_text, _state_style(agent)),
-        Text(agent.target_text),
-        Text(format_duration(agent.get("uptime"))),
-        Text(_text_or_blank(agent.get("restarts"))),
-        Text("" if stability is None else f"{stability:.2f}", "red" if is_unstable else "dim"),
-        _last_exit(agent, now),
-    ]
-    if not wide:
-        is_note = agent.severity is StatusSeverity.INFO and agent.reasons
-        return (
-            [*cells[:-1], Text(sanitize(join_sentences(agent.reasons)), "dim")]
-            if is_note
-            else cells
-        )
-    pid = Text(_text_or_blank(agent.get("pid")), "dim")
-    notes = Text(sanitize(join_sentences(agent.reasons)), "dim")
-    agent_class = Text(agent.agent_class)
-    return [cells[0], agent_class, *cells[1:3], pid, *cells[3:], notes]
-
-
-def _untracked_cells(agent: AgentStatus, *, wide: bool) -> list[Text]:
-    style = SEVERITY_STYLES[agent.severity] or "dim"
-    name, state, nothing = Text(agent.instance_id, style), Text(agent.state_text, style), Text("")
-    reason = Text(sanitize(join_sentences(agent.reasons)), "dim")
-    if not wide:
-        return [name, state, *[nothing] * 4, reason]
-    return [name, Text(agent.agent_class, "dim"), state, *[nothing] * 6, reason]
-
-
-def _text_or_blank(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _state_style(agent: AgentStatus) -> str:
-    if agent.severity is StatusSeverity.ERROR:
-        return "bold red"
-    return (
-        STATE_STYLES.get(agent.state, "yellow")
-        if agent.severity < StatusSeverity.WARNING
-        else "yellow"
-    )
+    return Text("" if stability is None else f"{stability:.2f}", "red" if is_unstable else "dim")
 
 
 def _last_exit(agent: AgentStatus, now: float) -> Text:
@@ -333,3 +267,44 @@ def _last_exit(agent: AgentStatus, now: float) -> Text:
     if when is not None:
         text += f", {ago(when, now)}" if now - when < 86400 else f", {format_time(when, now)}"
     return Text(text, "dim" if last_exit.get("expected") else "red")
+
+
+def _notes(agent: AgentStatus, _: float) -> Text:
+    return Text(sanitize(join_sentences(agent.reasons)), "dim")
+
+
+def _note_or_last_exit(agent: AgentStatus, now: float) -> Text:
+    """Where there is no room for both."""
+    is_note = agent.severity is StatusSeverity.INFO and agent.reasons
+    return _notes(agent, now) if is_note or agent.child is None else _last_exit(agent, now)
+
+
+_AGENT = Column("agent", name_cell, min_width=12)
+_CLASS = Column(
+    "class",
+    lambda agent, _: Text(agent.agent_class, "dim" if agent.child is None else ""),
+    min_width=8,
+)
+_STATE_AND_TARGET = (
+    Column("state", _state),
+    Column("target", lambda agent, _: Text(agent.target_text if agent.child else "")),
+)
+_PID = Column("pid", lambda agent, _: Text(text_or_blank(agent.get("pid")), "dim"), "right")
+_NUMBERS = (
+    Column("uptime", lambda agent, _: Text(format_duration(agent.get("uptime"))), "right"),
+    Column("restarts", lambda agent, _: Text(text_or_blank(agent.get("restarts"))), "right"),
+    Column("stable", _stability, "right"),
+)
+COMPACT = (
+    _AGENT,
+    *_STATE_AND_TARGET,
+    *_NUMBERS,
+    Column("last exit", _note_or_last_exit, min_width=9),
+)
+FULL = (
+    *(_AGENT, _CLASS),
+    *_STATE_AND_TARGET,
+    *(_PID, *_NUMBERS),
+    Column("last exit", _last_exit, min_width=9),
+    Column("notes", _notes, min_width=10),
+)

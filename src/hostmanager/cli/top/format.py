@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.text import Text
 
+from hostmanager.cli.status.cells import SEVERITY_STYLES
 from hostmanager.cli.status.resources import cpu_cell, health_cell, memory_cell
-from hostmanager.cli.status.table import SEVERITY_STYLES, WIDE
+from hostmanager.cli.status.table import WIDE
 from hostmanager.cli.top.model import ListItem, SortOrder
 from hostmanager.client.status.model import (
     AgentStatus,
