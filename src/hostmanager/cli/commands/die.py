@@ -1,7 +1,6 @@
 """`hostmanager die`: end managers, with their agents or without."""
 
 import argparse
-import time
 from collections.abc import Sequence
 
 from hostmanager.cli import options
@@ -11,16 +10,13 @@ from hostmanager.cli.host_results import report_errors, request_on_all
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.die_plan import ManagerEnd, plan_die, stops_of
 from hostmanager.client.change.stops import list_hosts
-from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
+from hostmanager.client.managers.manager_end import end_manager
 from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.util.help_parser import HelpParser
 
 DIE_TIMEOUT = 60.0
 """Seconds; agents may take 15 s to stop."""
-
-POLL_INTERVAL = 0.2
 
 DESCRIPTION = """\
 End the managers of hosts: each stops all of its agents and then ends itself; it can be started
@@ -83,7 +79,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     hosts = list_hosts([end.host for end in ends if not end.error])
     return request_on_all(
         targets,
-        lambda manager: _end(manager, args.timeout, args.answer_time, params),
+        lambda manager: end_manager(manager, args.timeout, args.answer_time, params),
         args,
         output,
         interrupted=f"The managers of {hosts} are ending; `hostmanager status` shows when they "
@@ -101,28 +97,3 @@ def _show(ends: Sequence[ManagerEnd], output: Output) -> None:
             output.line(f"  stop: {', '.join(end.stopped)}")
         if end.left:
             output.line(f"  leave running: {', '.join(end.left)}")
-
-
-def _end(
-    manager: ManagerClient, limit: float, answer_timeout: float, params: dict[str, bool]
-) -> OperationResult:
-    result = OperationResult(True, "ended")
-    try:
-        result = manager.run("die", limit, **params)
-    except ManagerError as error:
-        if error.kind is not FailureKind.NOT_REGISTERED:  # else it ended before it answered
-            raise
-    _wait_until_gone(manager, answer_timeout)
-    return result
-
-
-def _wait_until_gone(manager: ManagerClient, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        try:
-            manager.session()
-        except ManagerError as error:
-            if error.kind is FailureKind.NOT_REGISTERED:
-                return
-        time.sleep(POLL_INTERVAL)
-    raise ManagerError(FailureKind.REFUSED, f"{manager.instance_id} is still at the router")
