@@ -19,7 +19,6 @@ HEAVY = {
     "pydantic",
     "requests",  # with urllib3: half of what `status` imported
     "subprocess",
-    "tempfile",
     "textual",
     "twisted",
     "urllib3",
