@@ -5,7 +5,7 @@ now; whenever either changes, the difference is reported. It makes no difference
 stopped a container, and the next observation makes up for an event that was missed.
 
 A launch is `compose up` of the one service: compose knows how to create a container and when to
-recreate an old one (`commands`). Everything else goes to the engine (`actions`).
+recreate an old one (`lifecycle`). Everything else goes to the engine (`actions`).
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from hostmanager.core.events import StopStage
 from hostmanager.core.model import InstanceSpec, ObservedRun, ServiceRef
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.compose.actions import ContainerActions
-from hostmanager.drivers.compose.commands import UP_STEP, ServiceCommands
 from hostmanager.drivers.compose.container import Container
 from hostmanager.drivers.compose.diff import ReportedState
 from hostmanager.drivers.compose.images import RunCompose, acquire_args
+from hostmanager.drivers.compose.lifecycle import UP_STEP, ServiceLifecycle
 from hostmanager.drivers.compose.reporter import ServiceReporter
 from hostmanager.drivers.compose.tracked_service import TrackedService
 from hostmanager.drivers.compose.watcher import ContainerWatcher
@@ -47,7 +47,7 @@ class ComposeDriver:
         self._watcher = watcher
         self._actions = ContainerActions(watcher, emit_message)
         self._reporter = ServiceReporter(watcher, self._actions, self._spawn)
-        self._commands = ServiceCommands(
+        self._lifecycle = ServiceLifecycle(
             watcher, compose, self._actions, self._reporter, self._report_changes
         )
         self._tracked: dict[str, TrackedService] = {}
@@ -94,7 +94,7 @@ class ComposeDriver:
             if tracked.launch_seq == launch_seq:
                 tracked.report(ev.LaunchFailed(UP_STEP, f"{type(error).__name__}: {error}"))
 
-        up = self._commands.up(tracked, launch_seq)
+        up = self._lifecycle.up(tracked, launch_seq)
         tracked.launch = self._spawn(f"{spec.instance_id}: its launch", up, on_error)
 
     def prepare(self, spec: InstanceSpec, report: ReportObservation) -> None:
@@ -109,7 +109,7 @@ class ComposeDriver:
 
             name = f"{spec.instance_id}: preparing its next run"
             tracked.preparation = self._spawn(
-                name, self._commands.prepare(tracked, report), on_error
+                name, self._lifecycle.prepare(tracked, report), on_error
             )
 
     def signal(self, instance_id: str, stage: StopStage) -> None:
@@ -130,7 +130,7 @@ class ComposeDriver:
         if tracked.preparation is not None:
             tracked.preparation.cancel()  # for a restart that was cancelled
         if stage is StopStage.INTERRUPT:
-            self._spawn(f"{instance_id}: its stop", self._commands.stop(tracked, tracked.service))
+            self._spawn(f"{instance_id}: its stop", self._lifecycle.stop(tracked, tracked.service))
         else:
             containers = self._reporter.containers(tracked.service)
             self._spawn(f"{instance_id}: its kill", self._actions.kill(instance_id, containers))
@@ -219,7 +219,7 @@ class ComposeDriver:
             if self._reporter.containers(tracked.service):
                 # The connection was cut during its stop.
                 name = f"{tracked.spec.instance_id}: removing its containers"
-                self._spawn(name, self._commands.remove_dead(tracked))
+                self._spawn(name, self._lifecycle.remove_dead(tracked))
             else:
                 tracked.cleanup_pending = False
 

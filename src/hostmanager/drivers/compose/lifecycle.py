@@ -27,8 +27,8 @@ UP_STEP = "compose up"
 """The step that failed, in the message about a failed launch."""
 
 
-class ServiceCommands:
-    """Runs the commands, and reports their results.
+class ServiceLifecycle:
+    """Brings services up and down, and reports the results.
 
     Args:
         watcher: Observes the containers.
