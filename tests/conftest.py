@@ -10,10 +10,11 @@ test leaves running fails it (unless ``site.may_leave_processes``) and is killed
 """
 
 import fcntl
+import gc
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 
 import autobahn.asyncio.wamp  # noqa: F401 - see below
@@ -53,6 +54,17 @@ def pytest_configure(config: pytest.Config) -> None:
     seeds.choose_examples()
     if os.environ.get("HM_TEST_RECORD") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(longest_first.Recorder())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the garbage collector the modules and the tests: millions of objects that stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
