@@ -1,7 +1,8 @@
-"""On the PYTHONPATH of a router of the tests: crossbar without what it has for block chains.
+"""On the PYTHONPATH of a router of the tests: crossbar without what it imports and does not use there.
 
 It imports web3 and what that requires, in both of its processes, and uses it for an Ethereum key
-that nobody asks for: half of the processor time of a start, some forty times in a run of all tests.
+that nobody asks for; clients of Docker and Tor; numpy; databases for cookies that nobody keeps. That is
+two thirds of the processor time of a start, some sixty times in a run of all tests.
 """
 
 import sys
@@ -14,6 +15,7 @@ UNUSED = frozenset(
     (
         *("eth_abi", "eth_account", "eth_hash", "eth_keyfile", "eth_keys", "eth_typing"),
         *("eth_utils", "hexbytes", "py_ecc", "py_eth_sig_utils", "web3"),
+        *("cfxdb", "docker", "numpy", "qrcode", "txtorcon", "yapf", "zlmdb"),
     )
 )
 
