@@ -11,7 +11,7 @@ from tests.support.waiting import wait_for
 
 from bench.experiment import Experiment
 from bench.harness import WAIT_TIMEOUT, Harness, Run, agents, ids
-from bench.model import CannotMeasureError, Goal, Row, Samples
+from bench.model import OURS, CannotMeasureError, Goal, Row, Samples
 from bench.process_watch import cpu_seconds
 
 RATE = 10_000_000  # bytes/s
@@ -29,6 +29,22 @@ def idle(harness: Harness, kind: str, samples: Samples) -> None:
             harness.step(f"window {number + 1}, {window} s")
             used = _cpu_over(run, lambda: time.sleep(window))
             samples.setdefault("idle_cpu", []).append(100 * used / window)
+
+
+def idle_bare(harness: Harness, kind: str, samples: Samples) -> None:
+    """CPU of an agent of OCS that does nothing but send its heartbeat: nobody has less."""
+    window = 10 if harness.quick else 30
+    entry = instance("bare", "--mode", "idle", agent_class="FakeDataAgent")
+    with harness.running(kind, [entry]) as run:
+        wait_for(lambda: run.answers("bare"), WAIT_TIMEOUT, "an answer of the agent")
+        pid = run.children()["bare"]["pid"]
+        harness.step("settling")
+        time.sleep(5)
+        for _ in range(1 if harness.quick else 3):
+            before = cpu_seconds(pid)
+            time.sleep(window)
+            used = cpu_seconds(pid) - before
+            samples.setdefault("idle_bare_cpu", []).append(100 * used / window)
 
 
 def chatty(harness: Harness, kind: str, samples: Samples) -> None:
@@ -120,6 +136,12 @@ EXPERIMENTS = (
         "idle",
         (Row("idle_cpu", "CPU, idle, 50 agents", Goal(median=0.05), unit="%"),),
         idle,
+    ),
+    Experiment(
+        "idle_bare",
+        (Row("idle_bare_cpu", "CPU, idle, an OCS agent that does nothing", unit="%"),),
+        idle_bare,
+        kinds=(OURS,),
     ),
     Experiment(
         "chatty",
