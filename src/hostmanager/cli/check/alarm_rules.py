@@ -9,7 +9,7 @@ from hostmanager.siteconfig.diagnostics import SiteFileError
 
 
 def check_alarm_rules(site_file: Path, report: CheckReport, *, only_syntax: bool) -> None:
-    """Check them; secrets that cannot be read here are no error: the service may.
+    """Check the rules; secrets that cannot be read here are no error: the service may.
 
     Args:
         site_file: The site config.

@@ -51,7 +51,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Acknowledge."""
+    """Acknowledge the incidents."""
     client = AlarmClient(read_site(args, or_copy=True), args)
     results = []
     for number in args.incident:

@@ -50,7 +50,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Show it."""
+    """Show start times, or what held them back."""
     site = read_site(args, or_copy=True)
     selected = hosts_to_query(site, args)
     # A chain may lead to any host.

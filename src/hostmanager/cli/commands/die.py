@@ -55,7 +55,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """End them."""
+    """End the managers."""
     if bool(args.host) == args.all:
         raise CommandError("name at least one host: --host HOST (may be repeated), or --all.")
     with nothing_changed_yet():

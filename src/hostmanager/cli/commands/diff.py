@@ -34,7 +34,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Show it."""
+    """Show what a reload would change."""
     site = read_site(args)
     changes = show_reload(select_managers(site, args), args, output)
     return output.emit_json(diff_code(changes), site_file=site.path, hosts=changes.as_json())

@@ -27,7 +27,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Show it."""
+    """Show the help of a command, or of all."""
     from hostmanager.cli.main import (  # noqa: PLC0415 - it imports this module
         ALIASES,
         COMMANDS,

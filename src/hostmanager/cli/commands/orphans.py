@@ -43,7 +43,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Show them, or have them removed."""
+    """Show the orphans, or remove them."""
     with nothing_changed_yet():
         targets = select_managers(read_site(args), args)
         orphans = site_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))

@@ -44,7 +44,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Have them pulled."""
+    """Pull the images."""
     with nothing_changed_yet():
         targets = select_managers(read_site(args), args)
         if args.dry_run:

@@ -46,7 +46,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Have it read again."""
+    """Show what a reload would change, and reload."""
     with nothing_changed_yet():
         targets = select_managers(read_site(args), args)
         changes = show_reload(targets, args, output)

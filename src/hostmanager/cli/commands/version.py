@@ -23,6 +23,6 @@ def add_options(_: HelpParser) -> None:
 
 @command
 def run(_: argparse.Namespace, output: Output) -> int:
-    """Show it."""
+    """Show the version."""
     output.line(f"hostmanager {__version__}")
     return 0

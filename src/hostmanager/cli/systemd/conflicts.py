@@ -25,7 +25,7 @@ class UnmanagedAgent(NamedTuple):
 
 
 def find_unmanaged(instance_ids: Collection[str]) -> list[UnmanagedAgent]:
-    """Find them, as far as this user may read `/proc`."""
+    """Find such agents, as far as this user may read `/proc`."""
     agents = (_unmanaged_agent(path) for path in Path("/proc").iterdir() if parse_number(path.name))
     return sorted(
         agent for agent in agents if agent is not None and agent.instance_id in instance_ids

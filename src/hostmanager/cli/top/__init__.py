@@ -58,7 +58,7 @@ def add_options(parser: HelpParser) -> None:
 
 @command
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Show it until the user quits."""
+    """Show the screen until the user quits."""
     site = read_site(args)
     hosts = hosts_to_query(site, args)
     if not output.can_ask:  # Textual draws on stderr

@@ -76,7 +76,7 @@ class TopApp(App[int]):
         self._only_wrong = False
 
     def compose(self) -> ComposeResult:
-        """Put it together."""
+        """Make its widgets."""
         yield Bar(id="head", classes="bar")
         yield Bar(id="summary", classes="bar")
         yield Bar(id="columns", classes="bar")

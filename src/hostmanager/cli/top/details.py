@@ -95,7 +95,7 @@ class Details(FullScreenPane):
         self.query_one("#request", RequestBar).show_latest(self._requests)
 
     def on_resize(self) -> None:
-        """Make it fit."""
+        """Fit the details to the new size."""
         self.refresh_details()
 
     def _show_rule(self) -> None:

@@ -46,7 +46,7 @@ class SortOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """A host as it was snapshot last.
+    """A host as it was observed last.
 
     Attributes:
         host: Its status.

@@ -44,7 +44,7 @@ class FullScreenPane(Screen[None]):
         self.closed = threading.Event()
 
     def compose(self) -> ComposeResult:
-        """Put it together."""
+        """Make its widgets."""
         yield Bar(id="title", classes="bar")
         yield from self.header()
         yield RichLog(
@@ -62,13 +62,13 @@ class FullScreenPane(Screen[None]):
         return self.query_one("#text", RichLog)
 
     def on_mount(self) -> None:
-        """Begin."""
+        """Show the title, and begin."""
         self.set_title(self.heading)
         self.log_view.focus()
         self.begin()
 
     def begin(self) -> None:
-        """Fill it."""
+        """Write its text."""
 
     def on_unmount(self) -> None:
         """Threads that work for this pane may stop."""
@@ -79,7 +79,7 @@ class FullScreenPane(Screen[None]):
         self.query_one("#title", Bar).show(Text(sanitize(title), "bold"))
 
     def action_back(self) -> None:
-        """Leave it."""
+        """Close the pane."""
         self.app.pop_screen()
 
     def action_scroll(self, lines: int) -> None:
@@ -109,7 +109,7 @@ class TextPane(FullScreenPane):
         self._lines = lines
 
     def begin(self) -> None:
-        """Fill it."""
+        """Write its text."""
         self.log_view.auto_scroll = False
         for line in self._lines:
             self.log_view.write(line if isinstance(line, Text) else Text(line))
@@ -125,7 +125,7 @@ class History(FullScreenPane):
         self._ask, self._names = ask, names
 
     def begin(self) -> None:
-        """Request it."""
+        """Request the entries."""
         self.set_title(f"{self.heading}: requesting ...")
         self.run_in_thread(self._fetch)
 
@@ -175,7 +175,7 @@ class ConfirmDialog(ModalScreen[bool]):
         self._question = question
 
     def compose(self) -> ComposeResult:
-        """Put it together."""
+        """Make its widgets."""
         with Vertical(classes="dialog"):
             yield Static(Text(self._question, "bold"))
             yield Static(Text("y yes    n no"))
@@ -200,7 +200,7 @@ class HostActionDialog(ModalScreen[str]):
         self._host, self._agents = host, agents
 
     def compose(self) -> ComposeResult:
-        """Put it together."""
+        """Make its widgets."""
         with Vertical(classes="dialog"):
             yield Static(Text(f"All agents of host {self._host} ({self._agents}):", "bold"))
             yield Static(

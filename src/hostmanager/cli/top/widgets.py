@@ -85,7 +85,7 @@ class LabelledRows(VerticalScroll, can_focus=False):
     """Rows of a label and a text."""
 
     def compose(self) -> ComposeResult:
-        """Put it together."""
+        """Make its widgets."""
         yield Static(id="rows")
 
     def show(self, rows: Sequence[tuple[str, str]], width: int, room: int) -> None:
