@@ -169,7 +169,7 @@ MODULES = (
     "hostmanager.agent.compose.backend",
     "hostmanager.agent.main",
     "hostmanager.siteconfig.arguments",
-    "hostmanager.util.tls",
+    "hostmanager.util.network.tls",
     "ocs.access",
     "ocs.site_config",
     "twisted.internet.asyncioreactor",

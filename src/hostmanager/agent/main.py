@@ -25,7 +25,7 @@ from hostmanager.siteconfig.plugins.installed_classes import finish_class_probe,
 from hostmanager.siteconfig.site_file import with_known_classes
 from hostmanager.siteconfig.stable_read import load_stable
 from hostmanager.util.names import encode_id
-from hostmanager.util.notify_socket import from_environ
+from hostmanager.util.network.notify_socket import from_environ
 from hostmanager.util.secret import Secret
 
 log = logging.getLogger("hostmanager")

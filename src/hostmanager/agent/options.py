@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hostmanager.core.policy import CpuBudget, Policy, RestartPolicy, StopPolicy
 from hostmanager.util.help_parser import HelpParser
-from hostmanager.util.listen_address import ListenAddress, parse_listen_address
+from hostmanager.util.network.listen_address import ListenAddress, parse_listen_address
 
 RUN_DESCRIPTION = """\
 Keep the agents of this host in the state that their operators want.

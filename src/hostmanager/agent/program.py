@@ -34,7 +34,7 @@ from hostmanager.agent.settings import ManagerSettings
 from hostmanager.agent.targets.startup_state import StartupState, load_startup_state
 from hostmanager.drivers.process import LaunchGate
 from hostmanager.siteconfig.site_file import SiteFile
-from hostmanager.util.notify_socket import NotifySocket
+from hostmanager.util.network.notify_socket import NotifySocket
 
 log = logging.getLogger("hostmanager")
 

@@ -26,7 +26,7 @@ from hostmanager.client.watch.site_sessions import (
 from hostmanager.siteconfig.command_line import UsageError, resolve_site_file
 from hostmanager.siteconfig.diagnostics import SiteFileError
 from hostmanager.util.lockfile import acquire_lock
-from hostmanager.util.notify_socket import NotifySocket, from_environ
+from hostmanager.util.network.notify_socket import NotifySocket, from_environ
 from hostmanager.util.text import pluralize
 
 log = logging.getLogger(__name__)

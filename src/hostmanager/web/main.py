@@ -14,8 +14,8 @@ from aiohttp import web
 
 from hostmanager.client.errors import ClientError
 from hostmanager.client.watch.live_site import LiveSite
-from hostmanager.util.listen_address import why_not_listening
-from hostmanager.util.notify_socket import NotifySocket, from_environ
+from hostmanager.util.network.listen_address import why_not_listening
+from hostmanager.util.network.notify_socket import NotifySocket, from_environ
 from hostmanager.web.app import create_app
 from hostmanager.web.settings import WebSettings, settings_of_options
 

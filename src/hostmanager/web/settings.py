@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from hostmanager.client.errors import ClientError
-from hostmanager.util.listen_address import ListenAddress, parse_listen_address
+from hostmanager.util.network.listen_address import ListenAddress, parse_listen_address
 
 OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names by which the browser of this host may ask, whatever the server listens at."""

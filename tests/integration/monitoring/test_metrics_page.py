@@ -24,7 +24,7 @@ from hostmanager.agent.metrics.view import HostView
 from hostmanager.core.events import Timestamp
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord
-from hostmanager.util.listen_address import ListenAddress
+from hostmanager.util.network.listen_address import ListenAddress
 from tests.integration.conftest import SHORT
 from tests.integration.router.steps import wait_ready
 from tests.support import clients

@@ -12,7 +12,7 @@ from tests.unit.core.fakes import FakeClock
 from hostmanager.agent.daemon.sd_notify import Notifier, status_line
 from hostmanager.core.model import InstanceSpec, Target
 from hostmanager.core.record import InstanceRecord, State
-from hostmanager.util.notify_socket import NotifySocket, from_environ
+from hostmanager.util.network.notify_socket import NotifySocket, from_environ
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from hostmanager.util.listen_address import ListenAddress
+from hostmanager.util.network.listen_address import ListenAddress
 from hostmanager.web.context import (
     SHARED,
     Shared,

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from hostmanager.util.listen_address import ListenAddress
+from hostmanager.util.network.listen_address import ListenAddress
 from hostmanager.web import security
 from hostmanager.web.errors import ExpiredFormError, ForbiddenError
 from hostmanager.web.sessions import CSRF_FIELD, Sessions

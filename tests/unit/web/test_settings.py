@@ -6,7 +6,7 @@ import re
 import pytest
 
 from hostmanager.client.errors import ClientError
-from hostmanager.util.listen_address import parse_listen_address
+from hostmanager.util.network.listen_address import parse_listen_address
 from hostmanager.web.settings import WebSettings, host_of, settings_of_options
 from hostmanager.web.urls import make_url
 

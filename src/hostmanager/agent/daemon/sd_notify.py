@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from hostmanager.core.protocols import Clock, guard_of
 from hostmanager.core.record import InstanceRecord, State
-from hostmanager.util.notify_socket import NotifySocket
+from hostmanager.util.network.notify_socket import NotifySocket
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from twisted.internet.ssl import optionsForClientTLS
 from hostmanager.agent.framework.message_limits import serializers
 from hostmanager.agent.framework.router_session import REFUSED_RETRY_INTERVAL, RouterSession
 from hostmanager.util.guard import Guard
-from hostmanager.util.tls import try_tls
+from hostmanager.util.network.tls import try_tls
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import threading
 
 from hostmanager.agent.metrics.view import take_view
 from hostmanager.agent.parts import ManagerParts
-from hostmanager.util.listen_address import ListenAddress
+from hostmanager.util.network.listen_address import ListenAddress
 
 _REMEDY = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
 

@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 from hostmanager.agent.metrics.event_counts import Histogram
 from hostmanager.agent.metrics.table import LOOP_LAG, LOOP_LAG_HELP, METRICS, Metric
 from hostmanager.agent.metrics.view import HostView
-from hostmanager.util.listen_address import ListenAddress, why_not_listening
+from hostmanager.util.network.listen_address import ListenAddress, why_not_listening
 
 log = logging.getLogger(__name__)
 

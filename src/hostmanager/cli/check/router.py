@@ -21,8 +21,8 @@ from hostmanager.agent.framework.event_loop import skip_optional_imports
 from hostmanager.cli.check.report import Category, CheckReport
 from hostmanager.siteconfig.checks.addresses import url_problem
 from hostmanager.siteconfig.yaml.nodes import YamlNode
+from hostmanager.util.network.tls import tls_failure
 from hostmanager.util.text import quote_value
-from hostmanager.util.tls import tls_failure
 
 if TYPE_CHECKING:
     from autobahn.asyncio.wamp import ApplicationSession

@@ -14,7 +14,7 @@ from hostmanager.cli.options import (
 )
 from hostmanager.cli.output import Output, command
 from hostmanager.util.help_parser import HelpParser
-from hostmanager.util.listen_address import parse_listen_address
+from hostmanager.util.network.listen_address import parse_listen_address
 
 DEFAULT_LISTEN = "127.0.0.1:8090"
 

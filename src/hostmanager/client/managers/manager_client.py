@@ -216,7 +216,7 @@ class ManagerClient:
     def _explain(self, error: http_bridge.BridgeError) -> ManagerError:
         name, message = error.name, error.message
         if name == http_bridge.CONNECTION_ERROR:
-            from hostmanager.util.tls import tls_failure  # noqa: PLC0415 - imports ssl
+            from hostmanager.util.network.tls import tls_failure  # noqa: PLC0415 - imports ssl
 
             failure = tls_failure(error)
             if failure is not None:

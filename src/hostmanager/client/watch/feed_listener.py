@@ -28,7 +28,7 @@ from autobahn.websocket.util import parse_url
 
 from hostmanager.client.site_model import Site
 from hostmanager.client.watch.heartbeats import SILENT_AFTER, HeardAgents, ManagerHeartbeats
-from hostmanager.util.tls import tls_failure
+from hostmanager.util.network.tls import tls_failure
 
 log = logging.getLogger(__name__)
 

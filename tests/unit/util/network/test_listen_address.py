@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostmanager.util.listen_address import parse_listen_address
+from hostmanager.util.network.listen_address import parse_listen_address
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Sockets: where to listen, what systemd is told, what TLS reports."""
