@@ -181,7 +181,7 @@ def start_feed(agent: Any, parts: ManagerParts) -> "FeedPublisher":
 
     def publish(blocks: list[FeedBlock]) -> None:
         for block in blocks:  # it only gathers them: its buffer is never old enough
-            feed.publishmake_block(block)
+            feed.publish_message(block)
         feed.flush_buffer()
 
     publisher = FeedPublisher(parts, publish, lambda: bool(agent.realm_joined))
