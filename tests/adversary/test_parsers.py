@@ -214,7 +214,7 @@ def test_the_control_pipe(directory, blocks):
                 if len(argv) > 1:
                     names.pipe("/state", argv[1])
                 assert all(0 <= int(word) < 2**64 for word in argv[2:])
-            assert len(control._rest) <= 4096
+            assert len(control._partial_line) <= 4096
     finally:
         control.close()
         (directory / "control").unlink()

@@ -42,7 +42,7 @@ FindRunningProject = Callable[[ComposeFile], Awaitable[str]]
 
 FileSignature = tuple[Path, *tuple[int, ...]]
 Signature = tuple[FileSignature, ...]
-KeepsProject = Callable[[ComposeFile], bool]
+IsProjectInUse = Callable[[ComposeFile], bool]
 """Whether containers of a file's project run, as it was loaded before."""
 
 FindCompose = Callable[[], Awaitable[Compose]]
@@ -75,7 +75,7 @@ class ComposeFileWatcher:
         self._find = find
         self._cwd = cwd
         self._on_change = on_change
-        self.keeps_project: KeepsProject = lambda _: False
+        self.is_project_in_use: IsProjectInUse = lambda _: False
         self.find_running_project: FindRunningProject = _no_other_project
         self._signatures: dict[str, Signature] = {}
         self._loading = asyncio.Lock()
@@ -116,7 +116,7 @@ class ComposeFileWatcher:
         if compose is None:
             return
         async with self._loading:
-            current = await self._look()
+            current = await self._current_signatures()
             changed = [p for p in self.paths if self._is_due(p, current[p])]
             if not changed:
                 return
@@ -130,7 +130,7 @@ class ComposeFileWatcher:
         is_renamed = known is not None and known.new_project  # it may be no longer in use
         return signature != self._signatures.get(path) or bool(is_renamed)
 
-    async def _look(self) -> dict[str, Signature]:
+    async def _current_signatures(self) -> dict[str, Signature]:
         return await asyncio.to_thread(lambda: {path: self._signature(path) for path in self.paths})
 
     def _signature(self, path: str) -> Signature:
@@ -158,7 +158,7 @@ class ComposeFileWatcher:
 
     async def _have_changed(self) -> bool:
         """Whether files have changed; waits until they do not change any more."""
-        now = await self._look()
+        now = await self._current_signatures()
         if now == self._signatures:
             return False
         with suppress(TimeoutError):
@@ -166,7 +166,7 @@ class ComposeFileWatcher:
                 before: dict[str, Signature] = {}
                 while now != before:
                     await asyncio.sleep(DEBOUNCE)
-                    before, now = now, await self._look()
+                    before, now = now, await self._current_signatures()
         return True
 
     async def _fail_all(self, reason: str) -> None:
@@ -198,7 +198,7 @@ class ComposeFileWatcher:
         if before is None:
             project = await self.find_running_project(file)
         else:
-            project = before.project if self.keeps_project(before) else ""
+            project = before.project if self.is_project_in_use(before) else ""
         if project in ("", file.project):
             return file
         kept = await load_compose_file(compose, path, project)

@@ -25,7 +25,7 @@ from hostmanager.core.record import RESTING_STATES, InstanceRecord, State
 from hostmanager.util.guard import Guard
 from hostmanager.util.text import join_names
 
-ROUTER_PATIENCE = 10.0
+ROUTER_WAIT_TIMEOUT = 10.0
 """Seconds that one that runs and whose health is unknown is waited for. When a host boots, its
 manager finds the router a moment after its agents start; one it takes over is heard within a
 window of listening."""
@@ -108,7 +108,7 @@ def judge(record: InstanceRecord | None, health: Health | None, waited: float) -
             return Wait.OVER
         if health is Health.UNREGISTERED:
             return Wait.GIVEN_UP
-        if health is Health.UNKNOWN and waited >= ROUTER_PATIENCE:
+        if health is Health.UNKNOWN and waited >= ROUTER_WAIT_TIMEOUT:
             return Wait.GIVEN_UP
     return Wait.GIVEN_UP if waited >= record.spec.settings.ready_timeout else Wait.NEEDED
 
@@ -187,7 +187,7 @@ class StartGate:
         waiting = _Waiting(launch, self._now(), spec.settings.after)
         waiting.remote_too = record is None or not record.failures.consecutive
         self._waiting[spec.instance_id] = waiting
-        self._look_at(self._now())
+        self._check_at(self._now())
 
     def cancel(self, instance_id: str) -> bool:
         """Do not launch it; returns whether it waited."""
@@ -215,26 +215,26 @@ class StartGate:
     def changed(self) -> None:
         """Something has changed: whoever waits may not have to wait any more."""
         if self._waiting:
-            self._look_at(self._now())
+            self._check_at(self._now())
 
     def _now(self) -> float:
         return self._clock.now().monotonic
 
-    def _look_at(self, due: float) -> None:
+    def _check_at(self, due: float) -> None:
         if self._due is not None and self._due <= due:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._due = due
-        self._timer = self._clock.call_at(due, self._guard.callback("the start order", self._look))
+        self._timer = self._clock.call_at(due, self._guard.callback("the start order", self._check))
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = self._due = None
         remote = {name: remote.after for name, remote in self.remote.items()}
         graph = {**remote, **after_graph(self._records)}  # once: a site may have thousands
         ready = [name for name in list(self._waiting) if self._is_over(name, graph)]
         if self._waiting:
-            self._look_at(self._now() + 1.0)
+            self._check_at(self._now() + 1.0)
         for instance_id in ready:
             waiting = self._waiting.pop(instance_id, None)
             if waiting is None:

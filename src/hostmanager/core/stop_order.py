@@ -50,9 +50,9 @@ class StopGate:
         release: Callable[[str], object],
     ) -> None:
         self._records, self._clock, self._release = records, clock, release
-        self._callback = guard.callback("the stop order", self._look)
+        self._callback = guard.callback("the stop order", self._check)
         self._held: set[str] = set()
-        self._looking = False
+        self._is_scheduled = False
 
     def named(self) -> set[str]:
         """The instances that others come after: only these can have to wait."""
@@ -81,11 +81,11 @@ class StopGate:
             self._held.add(instance_id)
         else:
             self._held.discard(instance_id)
-        if self._held and not self._looking:
-            self._looking = True
+        if self._held and not self._is_scheduled:
+            self._is_scheduled = True
             self._clock.call_at(self._clock.now().monotonic, self._callback)
 
-    def _look(self) -> None:
-        self._looking = False
+    def _check(self) -> None:
+        self._is_scheduled = False
         for instance_id in [i for i in self._held if not self.waiting_for(i)]:
             self._release(instance_id)

@@ -222,8 +222,8 @@ class JournalWriter:
         finally:
             if store is not None:
                 store.close()
-        kept_as = f" It was kept as {new_path.name}." if new_path else ""
-        text = f"The journal {self._path} {reason}.{kept_as} A new one is begun."
+        saved_as = f" It was kept as {new_path.name}." if new_path else ""
+        text = f"The journal {self._path} {reason}.{saved_as} A new one is begun."
         self._emit_message(text)
         self._waiting.appendleft(Entry(time.time(), EntryKind.JOURNAL, text))
 

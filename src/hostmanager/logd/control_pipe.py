@@ -49,7 +49,7 @@ class ControlPipe:
             _make(path)
             self.fd = _open(path)
             try_lock(self.fd)
-        self._rest = b""
+        self._partial_line = b""
         self._skipping = False
         self._misunderstood = 0
 
@@ -59,12 +59,12 @@ class ControlPipe:
             block = os.read(self.fd, _BLOCK)
         except BlockingIOError:
             return []
-        *lines, self._rest = (self._rest + block).split(b"\n")
+        *lines, self._partial_line = (self._partial_line + block).split(b"\n")
         if lines and self._skipping:
             self._skipping = False
             del lines[0]
-        if len(self._rest) > _MAX_LINE_BYTES:
-            self._rest, self._skipping = b"", True
+        if len(self._partial_line) > _MAX_LINE_BYTES:
+            self._partial_line, self._skipping = b"", True
             self._log_misunderstood(b"a line without an end")
         return [command for line in lines if (command := self._parse(line))]
 

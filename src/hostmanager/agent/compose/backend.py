@@ -82,7 +82,7 @@ class EngineComposeBackend(ComposeBackend):
             self.paths, lambda: find_compose(binary, self._environ, cwd), cwd, self._on_files_change
         )
         commands = ServiceCommands(self.file_watcher, self.watcher, cwd, prefix)
-        self.file_watcher.keeps_project = self._has_running
+        self.file_watcher.is_project_in_use = self._has_running
         self.file_watcher.find_running_project = commands.find_running_project
         self.driver: ComposeDriver = ComposeDriver(self.watcher, commands.run, emit_message)
         self._driver_lost = self.watcher.on_lost

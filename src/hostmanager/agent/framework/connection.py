@@ -78,7 +78,7 @@ class TlsWatch:
                 log.warning(
                     "no encrypted connection to the router at %s can be made: %s. %s Supervising "
                     "goes on; retrying",
-                    *(self._url, failure.text, failure.remedy),
+                    *(self._url, failure.text, failure.hint),
                 )
         return self._fails
 

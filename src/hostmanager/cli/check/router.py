@@ -226,7 +226,7 @@ def _parse_websocket(address: str) -> tuple[str, int, bool]:
 
 def _tls_error(key: str, url: str, error: Exception) -> RouterCheckError:
     failure = tls_failure(error)
-    text, hint = (failure.text, failure.remedy) if failure else (str(error), "")
+    text, hint = (failure.text, failure.hint) if failure else (str(error), "")
     return RouterCheckError(key, f"no encrypted connection to {url} can be made: {text}.", hint)
 
 

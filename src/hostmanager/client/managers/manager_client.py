@@ -221,7 +221,7 @@ class ManagerClient:
             failure = tls_failure(error)
             if failure is not None:
                 text = f"no encrypted connection to {self._router} can be made: {failure.text}"
-                return ManagerError(FailureKind.ROUTER, text, failure.remedy)
+                return ManagerError(FailureKind.ROUTER, text, failure.hint)
             text = f"no router answers at {self._router}"
             return ManagerError(FailureKind.ROUTER, text, NO_ROUTER_HINT)
         if name == http_bridge.REQUEST_ERROR:

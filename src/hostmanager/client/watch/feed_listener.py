@@ -114,7 +114,7 @@ class FeedListener:
         log.debug("router %s: %s", self._url, error)
         failure = tls_failure(error)
         if failure is not None:
-            text = f"{failure.text}. {failure.remedy}"
+            text = f"{failure.text}. {failure.hint}"
         elif isinstance(error, OSError | TimeoutError) or _is_lost(error):
             return
         else:

@@ -65,7 +65,7 @@ def apply_event(record: InstanceRecord, inputs: TransitionInput) -> InstanceReco
             # The replacement is a new run, so it completes a restart, too.
             kept = request if target is Target.UP else request.without_restart()
             changed = replace(kept, replacement=spec, removing=False)
-            completion = _kept_completion(record, spec, target)
+            completion = _saved_completion(record, spec, target)
             return replace(record, target=target, request=changed, completion=completion)
         case ev.Unconfigured():
             removal = replace(request.without_restart(), removing=True, replacement=None)
@@ -146,7 +146,7 @@ def _change_spec(record: InstanceRecord, spec: InstanceSpec, now: Timestamp) -> 
     return _request_stop(record, now) if target is Target.DOWN else replace(record, target=target)
 
 
-def _kept_completion(
+def _saved_completion(
     record: InstanceRecord, spec: InstanceSpec, target: Target
 ) -> Completion | None:
     """A one-shot that is done is not run again because its container has another name, say."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from hostmanager.drivers.compose.container import Container, log_start
 from hostmanager.drivers.compose.engine import EngineError, NoSuchContainerError, RefusedError
-from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
+from hostmanager.drivers.compose.watcher import NOT_CONTACTED_YET, ContainerWatcher
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class ContainerActions:
         """
         engine = self._watcher.engine
         if engine is None:
-            raise EngineError(self._watcher.error or NOT_ASKED_YET)
+            raise EngineError(self._watcher.error or NOT_CONTACTED_YET)
         await engine.start(container.id)
 
     async def last_log_lines(self, container: Container) -> tuple[str, ...] | None:

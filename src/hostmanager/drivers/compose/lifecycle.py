@@ -21,7 +21,7 @@ from hostmanager.drivers.compose.host_processes import has_no_process
 from hostmanager.drivers.compose.images import RunCompose, acquire_args, ensure_launchable
 from hostmanager.drivers.compose.reporter import ServiceReporter
 from hostmanager.drivers.compose.tracked_service import TrackedService
-from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
+from hostmanager.drivers.compose.watcher import NOT_CONTACTED_YET, ContainerWatcher
 
 UP_STEP = "compose up"
 """The step that failed, in the message about a failed launch."""
@@ -75,7 +75,7 @@ class ServiceLifecycle:
     async def _up_unless_running(self, tracked: TrackedService) -> str | None:
         """Returns why it failed; None if it did not."""
         if not self._watcher.is_synced(tracked.service.project):
-            self._reporter.report_lost(tracked, self._watcher.error or NOT_ASKED_YET)
+            self._reporter.report_lost(tracked, self._watcher.error or NOT_CONTACTED_YET)
             return None
         self._report_changes(tracked)
         if tracked.reported.run is not None:

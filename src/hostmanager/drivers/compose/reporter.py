@@ -23,7 +23,7 @@ from hostmanager.drivers.compose.diff import (
     diff_observations,
 )
 from hostmanager.drivers.compose.tracked_service import TrackedService
-from hostmanager.drivers.compose.watcher import NOT_ASKED_YET, ContainerWatcher
+from hostmanager.drivers.compose.watcher import NOT_CONTACTED_YET, ContainerWatcher
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], object]
 """Starts a task, named for the log."""
@@ -71,7 +71,7 @@ class ServiceReporter:
         if tracked.spec.service is None:
             return False  # `update_spec` will say which service it is
         if not watcher.is_synced(tracked.service.project):
-            if tracked.reported.report_due and watcher.error not in (None, NOT_ASKED_YET):
+            if tracked.reported.report_due and watcher.error not in (None, NOT_CONTACTED_YET):
                 tracked.report(ev.ObservationLost(str(watcher.error)))
             return False
         observed = ObservedState(

@@ -48,7 +48,7 @@ IMAGE_DEBOUNCE = 0.1
 
 CONNECTION_CUT = "The connection to the Docker Engine was cut."
 
-NOT_ASKED_YET = "The Docker Engine has not been contacted yet."
+NOT_CONTACTED_YET = "The Docker Engine has not been contacted yet."
 
 OpenEngine = Callable[[], Awaitable[Engine]]
 
@@ -80,7 +80,7 @@ class ContainerWatcher:
         self.engine: Engine | None = None
         self.images = Images()
         self.synced = False
-        self.error: str | None = NOT_ASKED_YET
+        self.error: str | None = NOT_CONTACTED_YET
         self.on_change: Callable[[Container | None, Container | None], None] = lambda *_: None
         self.on_synced: Callable[[], None] = lambda: None
         self.on_lost: Callable[[str], None] = lambda _: None
@@ -265,7 +265,7 @@ class ContainerWatcher:
         """
         engine = self.engine
         if engine is None:
-            raise EngineError(self.error or NOT_ASKED_YET)
+            raise EngineError(self.error or NOT_CONTACTED_YET)
         await self._list(engine, project)
 
     async def _list(self, engine: Engine, project: str | None = None) -> frozenset[str]:

@@ -16,7 +16,7 @@ _DATES = (
     "Renew the certificate of the router, or set the clock that is wrong, the router's or this one."
 )
 _NAMES = "Write the router's address in the site config with a name that is in its certificate."
-_REMEDIES = {9: _DATES, 10: _DATES, 62: _NAMES, 64: _NAMES}
+_HINTS = {9: _DATES, 10: _DATES, 62: _NAMES, 64: _NAMES}
 """By OpenSSL's number of what is wrong with a certificate."""
 
 _UNKNOWN = (
@@ -32,11 +32,11 @@ class TlsFailure:
 
     Attributes:
         text: What TLS said.
-        remedy: What to do, as sentences.
+        hint: What to do, as sentences.
     """
 
     text: str
-    remedy: str
+    hint: str
 
 
 def tls_failure(error: BaseException) -> TlsFailure | None:
@@ -44,7 +44,7 @@ def tls_failure(error: BaseException) -> TlsFailure | None:
     ssl_error = next((one for one in _origins(error) if isinstance(one, ssl.SSLError)), None)
     if isinstance(ssl_error, ssl.SSLCertVerificationError):
         text = f"certificate verify failed: {ssl_error.verify_message.rstrip('.')}"
-        return TlsFailure(text, _REMEDIES.get(ssl_error.verify_code, _UNKNOWN))
+        return TlsFailure(text, _HINTS.get(ssl_error.verify_code, _UNKNOWN))
     if ssl_error is not None:
         return TlsFailure((ssl_error.reason or str(ssl_error)).lower().replace("_", " "), _NO_TLS)
     return None
