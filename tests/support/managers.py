@@ -45,7 +45,7 @@ def command(
 
 
 def _warm_launch() -> tuple[str, ...]:
-    """``HM_TEST_WARM=auto`` has all managers of the tests launch their agents warm."""
+    """``HM_TEST_WARM``: how all managers launch their agents; unset: by the manager's default."""
     value = os.environ.get("HM_TEST_WARM")
     return ("--warm-launch", value) if value else ()
 

@@ -58,7 +58,8 @@ def command_maker(settings: ManagerSettings) -> Callable[[InstanceSpec], LaunchC
             *("--working-dir", os.fspath(settings.working_dir)),
         )
         output = Path(log_file(os.fspath(settings.output_dir), spec.instance_id))
-        return LaunchCommand(argv, settings.working_dir, environ, output, warm=settings.warm_launch)
+        warm = settings.warm_launch and spec.settings.may_be_forked
+        return LaunchCommand(argv, settings.working_dir, environ, output, warm=warm)
 
     return command
 
@@ -79,7 +80,7 @@ def make_parts(
         Ownership(identity, state / "locks", find_cgroups(identity.values[0])),
         sink,
         gate,
-        warm=WarmLauncher() if settings.warm_launch else None,
+        warm=WarmLauncher(lambda: parts.host.tracker.forkable_count),
     )
     messages = OperatorMessages()
 

@@ -100,9 +100,9 @@ def make_manager_parser(prog: str | None = None) -> HelpParser:
     group.add_argument(
         "--warm-launch",
         choices=["auto", "off"],
-        default="off",
-        help="auto: fork agents from a process that has imported OCS already, where that works; a "
-        "launch then takes a tenth of the CPU (default: %(default)s)",
+        default="auto",
+        help="auto: fork agents from a process that has imported OCS already, where that works and "
+        "there are three or more; a launch then takes a tenth of the CPU (default: %(default)s)",
     )
     group.add_argument(
         "--min-privs",

@@ -14,7 +14,6 @@ from hostmanager.agent.directories import (
     volatile_state_warnings,
 )
 from hostmanager.agent.options import access_warnings, compose_bin, compose_files, policy_of
-from hostmanager.core.model import Kind
 from hostmanager.core.policy import Policy
 from hostmanager.siteconfig.site_file import SiteFile
 
@@ -104,15 +103,9 @@ def make_settings(
         compose_bin=compose_bin(args, working_dir),
         service_prefix=args.docker_service_prefix,
         router=args.site_hub or "",
-        warm_launch=args.warm_launch == "auto" and is_warm_worth_it(site_config),
+        warm_launch=args.warm_launch == "auto",
     )
     return settings, warnings
-
-
-def is_warm_worth_it(site_config: SiteFile) -> bool:
-    """Whether there are agents that share what a fork server has imported: one alone would pay more."""
-    settings = [spec.settings for spec in site_config.specs if spec.kind is Kind.HOST]
-    return sum(each.warm and not each.environment for each in settings) > 1
 
 
 def site_key(args: argparse.Namespace, site_file: Path) -> str:

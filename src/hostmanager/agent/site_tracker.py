@@ -12,7 +12,7 @@ from hostmanager.agent import audit
 from hostmanager.agent.compose.reconcile import ServiceReconciler
 from hostmanager.agent.targets.startup_state import StartupState
 from hostmanager.agent.targets.store import TargetStore
-from hostmanager.core.model import InstanceSpec, Target
+from hostmanager.core.model import InstanceSpec, Kind, Target
 from hostmanager.core.supervisor import Supervisor
 from hostmanager.journal import Journal
 from hostmanager.siteconfig.diagnostics import SiteFileError
@@ -26,6 +26,12 @@ BROKEN_ENTRY = (
     "Its entry in the site config cannot be used; it goes on as it was started, but it is not "
     "started again before the entry is fixed."
 )
+
+
+def is_forkable(spec: InstanceSpec) -> bool:
+    """Whether it is an agent that is to be up, and may be launched warm."""
+    is_agent = spec.kind is Kind.HOST and spec.inoperable_reason is None
+    return is_agent and spec.default_target is Target.UP and spec.settings.may_be_forked
 
 
 class SiteTracker:
@@ -43,6 +49,7 @@ class SiteTracker:
         parse_status: How the site config was read last: whether it could be used, when, what is
             wrong.
         site_agent_count: The agents of the whole site.
+        forkable_count: The agents of this host that may be launched warm, and are to be up.
     """
 
     def __init__(
@@ -60,7 +67,7 @@ class SiteTracker:
         self._journal = journal
         self._emit_message = emit_message
         self.parse_status: dict[str, tuple[bool, float, str]] = {}
-        self.site_agent_count = 0
+        self.site_agent_count = self.forkable_count = 0
         self.notice = ""
 
     # --- the start ----------------------------------------------------------------------------
@@ -185,6 +192,7 @@ class SiteTracker:
         ok, text = site_config.summary()
         if isinstance(site_config, SiteFile):
             self.site_agent_count = site_config.agent_count
+            self.forkable_count = sum(map(is_forkable, site_config.specs))
             self._supervisor.start_gate.remote = site_config.remote
             self.notice = site_config.notice if ok else ""  # else `text` has it
         self.parse_status[SITE_CONFIG_KEY] = (ok, time.time(), text)

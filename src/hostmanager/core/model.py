@@ -85,7 +85,7 @@ class InstanceSettings:
             start.
         memory_max: Most memory of all its processes together, bytes; None: any.
         cpu_quota: Most CPU time of all its processes together, per cent of a core; None: any.
-        warm: Whether it may be launched warm.
+        warm: Whether its process may be forked from one that has imported OCS already.
     """
 
     manual: bool = False
@@ -105,6 +105,11 @@ class InstanceSettings:
     memory_max: int | None = None
     cpu_quota: float | None = None
     warm: bool = True
+
+    @property
+    def may_be_forked(self) -> bool:
+        """Whether it may be launched warm: interpreter and libraries read variables as they start."""
+        return self.warm and not self.environment
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,8 +270,8 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             "warm",
             bool,
-            "With `--warm-launch auto` of the manager: it is forked from a process that has imported "
-            "OCS already. Without effect for one that has an `environment`.",
+            "Whether it may be forked from a process that has imported OCS already (not with "
+            "`--warm-launch off`). Without effect for one that has an `environment`.",
             default=True,
             container_hint="its engine launches it",
         ),

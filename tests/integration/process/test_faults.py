@@ -13,6 +13,7 @@ from hostmanager.core import events as ev
 from hostmanager.core.events import ExitStatus, StopStage
 from hostmanager.core.model import InstanceSpec
 from hostmanager.drivers.process import driver as driving
+from hostmanager.drivers.process import launch_queue
 from hostmanager.drivers.process import spawn as spawning
 from hostmanager.drivers.process.ownership.descendants import Descendants
 from tests.integration.process.conftest import Host, until
@@ -97,7 +98,7 @@ async def test_an_end_is_reported_although_its_output_cannot_be_read(
 
 
 async def test_a_thread_whose_begin_fails_launches_all_the_same(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(driving, "inherit_manager_priority", failing(None, 1000))
+    monkeypatch.setattr(launch_queue, "inherit_manager_priority", failing(None, 1000))
     host = Host(tmp_path)
     try:
         await host.launch("a", "/bin/sh", "-c", "exit 7")

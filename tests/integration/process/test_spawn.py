@@ -247,7 +247,7 @@ async def test_a_signal_to_what_does_not_run_is_harmless(host):
 
 
 async def test_an_unforeseen_fault_is_a_failed_launch_not_a_silence(host, monkeypatch, caplog):
-    monkeypatch.setattr("hostmanager.drivers.process.driver.spawn", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("hostmanager.drivers.process.launch_queue.spawn", lambda *_, **__: 1 / 0)
     failure = await host.failure("a", "/bin/true")
     assert failure == ev.LaunchFailed("launcher", "ZeroDivisionError: division by zero")
     caplog.clear()
@@ -265,7 +265,7 @@ async def test_no_memory_for_a_launch_is_reported_with_a_remedy(host, monkeypatc
     def no_memory(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("hostmanager.drivers.process.driver.spawn", no_memory)
+    monkeypatch.setattr("hostmanager.drivers.process.launch_queue.spawn", no_memory)
     failed = await host.failure("a", "/bin/sleep", "1000")
     assert failed.step == "process"
     assert "not enough memory" in failed.reason
@@ -292,11 +292,16 @@ async def test_without_descriptors_nothing_is_launched_beside_who_holds_the_lock
     assert await host.next("a") == Exited(KILLED)
 
 
-async def test_a_launch_that_is_kept_back_reports_nothing_until_its_turn_has_come(host):
+async def test_a_launch_that_is_kept_back_reports_nothing_before_its_turn_and_can_be_cancelled(
+    host,
+):
     host.gate.close(1)
     first = await host.launch("a", "/bin/sleep", "1000")
     host.begin("b", "/bin/sleep", "1000")
+    host.begin("c", "/bin/sleep", "1000")
     assert host.reports["b"].empty()
+    host.driver.signal("c", StopStage.INTERRUPT)
+    assert isinstance(host.reports["c"].get_nowait(), ev.LaunchFailed)
     host.gate.open()
     started = await host.reports["b"].get()
     assert started.launching
@@ -305,3 +310,4 @@ async def test_a_launch_that_is_kept_back_reports_nothing_until_its_turn_has_com
     for name in ("a", "b"):
         host.driver.signal(name, 3)
         await host.next(name)
+    assert host.reports["c"].empty()

@@ -26,7 +26,8 @@ from hostmanager.drivers.process.output.output_sink import OutputSink
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
 from hostmanager.drivers.process.spawn import SpawnedProcess, SpawnError, spawn
-from hostmanager.drivers.process.warm import launcher as launchers
+from hostmanager.drivers.process.warm import control, launcher
+from hostmanager.drivers.process.warm.control import NoForkServerError, WarmProcess
 from hostmanager.util.secret import Environment
 from tests.support.waiting import wait_for
 
@@ -120,11 +121,18 @@ class Launches:
         argv = [sys.executable, "-m", "ocs.agent_cli", "--agent", os.fspath(PROBE)]
         argv += ["--entrypoint", "main", "--instance-id", "probe", *arguments]
         env = Environment({**os.environ, "PROBE_TEST": "ä", "PYTHONUNBUFFERED": "1"})
-        command = LaunchCommand(
-            tuple(argv), self.directory / "work", env, self.directory / f"{name}.out", warm=warm
-        )
         spec = InstanceSpec(name, "Probe", settings=settings or InstanceSettings())
-        spawned = spawn(command, spec, self.ownership, self.sink, lambda _: None, warm=self.warm)
+        command = LaunchCommand(
+            *(tuple(argv), self.directory / "work", env, self.directory / f"{name}.out"),
+            warm=warm and spec.settings.may_be_forked,
+        )
+        parts = (command, spec, self.ownership, self.sink, lambda _: None)
+        for attempt in (self.warm, self.warm, None):
+            if attempt and command.warm:
+                attempt.start(sys.executable, command.cwd, env)
+            with contextlib.suppress(NoForkServerError):
+                spawned = spawn(*parts, warm=attempt)
+                break
         assert isinstance(spawned, SpawnedProcess)
         self.spawned.append(spawned)
         return spawned
@@ -156,6 +164,13 @@ class Launches:
                 except (ProcessLookupError, ChildProcessError):
                     pass
                 os.close(each.pidfd)
+
+
+def fork(warm: WarmLauncher, cwd: Path, output: int = 1) -> WarmProcess | None:
+    """Have a process forked; None: it has to be launched cold."""
+    env = Environment(dict(os.environ))
+    warm.start(sys.executable, cwd, env)
+    return warm.fork((sys.executable, "-m", "ocs.agent_cli"), cwd, env, (output,))
 
 
 def exit_of(spawned: SpawnedProcess) -> tuple[int, int]:
@@ -192,8 +207,8 @@ def launches(tmp_path_factory) -> Iterator[Launches]:
     before = {child.pid for child in children()}
     launches = Launches(tmp_path_factory.mktemp("warm"))
     with pytest.MonkeyPatch.context() as patch:  # the machine may be busy
-        patch.setattr(launchers, "START_TIMEOUT", 100)
-        patch.setattr(launchers, "FORK_TIMEOUT", 25)
+        patch.setattr(control, "START_TIMEOUT", 100)
+        patch.setattr(control, "FORK_TIMEOUT", 25)
         yield launches
     launches.close()
     assert {child.pid for child in children()} <= before
@@ -299,14 +314,14 @@ def test_a_fork_server_that_was_killed_is_replaced(launches):
 
 def test_a_fork_server_that_hangs_costs_one_cold_launch(launches, monkeypatch, caplog):
     exit_of(launches.launch("g"))
-    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 0.2)
+    monkeypatch.setattr(control, "FORK_TIMEOUT", 0.2)
     os.kill(launches.warm.pid, signal.SIGSTOP)
     before = agents_alive()
     cold = launches.launch("h", "--wait")
     assert not is_forked(cold.pid)
     assert agents_alive() - before == {cold.pid}
     assert [record.message for record in caplog.records if "hangs" in record.message]
-    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 25)
+    monkeypatch.setattr(control, "FORK_TIMEOUT", 25)
     assert is_forked(launches.launch("i", "--wait").pid)
 
 
@@ -317,16 +332,31 @@ def test_one_that_goes_on_hanging_holds_up_two_launches_and_no_more(monkeypatch,
     server.write_text(
         f"{start}open({os.fspath(count)!r}, 'a').write('x')\ncontrol.send(b'ready'); time.sleep(60)"
     )
-    monkeypatch.setattr(launchers, "SERVER", server)
-    monkeypatch.setattr(launchers, "START_TIMEOUT", 100)
-    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 0.2)
-    launcher, argv = WarmLauncher(), (sys.executable, "-m", "ocs.agent_cli")
+    monkeypatch.setattr(control, "SERVER", server)
+    monkeypatch.setattr(control, "START_TIMEOUT", 100)
+    monkeypatch.setattr(control, "FORK_TIMEOUT", 0.2)
+    warm = WarmLauncher()
     try:
         for _ in range(4):
-            assert launcher.fork(argv, tmp_path, Environment({}), ()) is None
+            assert fork(warm, tmp_path) is None
     finally:
-        launcher.close()
+        warm.close()
     assert count.read_text() == "xx"
+
+
+@pytest.mark.usefixtures("launches")
+def test_too_few_agents_have_no_fork_server(tmp_path):
+    count = launcher.MIN_AGENTS - 1
+    warm = WarmLauncher(lambda: count)
+    try:
+        assert fork(warm, tmp_path) is None
+        assert warm.pid is None
+        count += 1  # after a reload
+        process = fork(warm, tmp_path)
+        assert process is not None
+        process.abandon()
+    finally:
+        warm.close()
 
 
 BROKEN_SERVERS = {
@@ -347,9 +377,9 @@ def test_whatever_a_fork_server_does_one_agent_runs(code, launches, tmp_path, mo
     server = tmp_path / "server.py"
     start = "import os, socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[1]))\n"
     server.write_text(start + code)
-    monkeypatch.setattr(launchers, "SERVER", server)
-    monkeypatch.setattr(launchers, "FORK_TIMEOUT", 1)
-    monkeypatch.setattr(launchers, "START_TIMEOUT", 1)
+    monkeypatch.setattr(control, "SERVER", server)
+    monkeypatch.setattr(control, "FORK_TIMEOUT", 1)
+    monkeypatch.setattr(control, "START_TIMEOUT", 1)
     monkeypatch.setattr(launches, "warm", WarmLauncher())
     before = agents_alive()
     try:
@@ -399,9 +429,8 @@ def test_variables_of_its_own_and_a_setting_make_a_launch_cold(launches):
 def test_a_long_reason_in_any_script_makes_the_launch_cold(launches, caplog):
     launches.launch("first", "--wait")
     missing = Path("/", *["\N{TELESCOPE}" * 60] * 6)
-    argv = (sys.executable, "-m", "ocs.agent_cli")
     with Path(os.devnull).open("wb") as output:
-        assert launches.warm.fork(argv, missing, Environment({}), (output.fileno(),)) is None
+        assert fork(launches.warm, missing, output.fileno()) is None
     assert "FileNotFoundError" in caplog.text
 
 
@@ -417,19 +446,20 @@ class Unkillable(subprocess.Popen):
 
 def test_a_fork_server_that_cannot_be_killed_holds_no_launch_up(tmp_path, monkeypatch, caplog):
     for name in ("START_TIMEOUT", "KILL_TIMEOUT"):
-        monkeypatch.setattr(launchers, name, 0.2)
-    monkeypatch.setattr(launchers.subprocess, "Popen", Unkillable)
-    launcher, argv = WarmLauncher(), (sys.executable, "-m", "ocs.agent_cli")
+        monkeypatch.setattr(control, name, 0.2)
+    monkeypatch.setattr(launcher, "KILL_TIMEOUT", 0.2)
+    monkeypatch.setattr(control.subprocess, "Popen", Unkillable)
+    warm = WarmLauncher()
     before = children()
     result: list[object] = ["it waits"]
     threading.Thread(
-        target=lambda: result.__setitem__(0, launcher.fork(argv, tmp_path, Environment({}), ())),
+        target=lambda: result.__setitem__(0, fork(warm, tmp_path)),
         daemon=True,
     ).start()
     try:
         wait_for(lambda: result == [None], 20, "a cold launch")
         assert "its imports take more than" in caplog.text
-        launcher.close()
+        warm.close()
     finally:
         for process in children():
             if process not in before:

@@ -358,7 +358,7 @@ def update_spec(record, known, after, effects):
 
 
 def cancel_launch(record, known, after, effects):
-    if known.must_stop and known.spec.kind is Kind.DOCKER and not record.run.launch_cancelled:
+    if known.must_stop and not record.run.launch_cancelled:
         assert (after.state, effects) == (State.STARTING, (SIGINT,))
         assert after.deadline == NOW.monotonic + LAUNCH_TIMEOUT
         assert after.run.launch_cancelled

@@ -91,9 +91,9 @@ def begin_launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionR
 
 
 def cancel_launch(record: InstanceRecord, inputs: TransitionInput) -> TransitionResult:
-    """Not needed any more while it is being launched: pulling an image can take an hour."""
+    """Not needed any more while it is being launched: that may wait, and pull an image for an hour."""
     run = record.run
-    if not record.must_stop or run.launch_cancelled or record.spec.kind is Kind.HOST:
+    if not record.must_stop or run.launch_cancelled:
         return record, ()
     deadline = inputs.now.monotonic + LAUNCH_TIMEOUT
     run = replace(run, launch_cancelled=True)

@@ -13,14 +13,12 @@ pidfds. So a signal never reaches an unrelated process.
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 
 from hostmanager.core.events import (
     Absent,
     ExitStatus,
     Launched,
-    LaunchFailed,
     ObservationLost,
     Prepared,
     StatusChanged,
@@ -29,6 +27,7 @@ from hostmanager.core.events import (
 from hostmanager.core.model import InstanceSpec, ObservedRun
 from hostmanager.core.protocols import ReportObservation
 from hostmanager.drivers.process.launch_gate import LaunchGate
+from hostmanager.drivers.process.launch_queue import LaunchQueue, PendingLaunch
 from hostmanager.drivers.process.limits.live_limits import LiveLimits, Shortfall
 from hostmanager.drivers.process.output.last_output import LastOutputReader
 from hostmanager.drivers.process.output.output_sink import (
@@ -39,7 +38,6 @@ from hostmanager.drivers.process.ownership.descendants import Descendants
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.rlimit_tag import RlimitTag
 from hostmanager.drivers.process.ownership.unobserved import UnobservedInstances
-from hostmanager.drivers.process.priority import inherit_manager_priority
 from hostmanager.drivers.process.process_end import NO_PROCESS, EndedProcesses
 from hostmanager.drivers.process.signals import (
     SIGNALS,
@@ -51,22 +49,11 @@ from hostmanager.drivers.process.spawn import (
     AlreadyRunning,
     LaunchCommand,
     SpawnedProcess,
-    SpawnError,
-    spawn,
 )
 from hostmanager.drivers.process.thread_pools import WorkerPool
 from hostmanager.drivers.process.tracked_process import TrackedProcess
 from hostmanager.drivers.process.warm.launcher import WarmLauncher
 from hostmanager.util.guard import Guard
-
-LAUNCH_THREADS = 16
-"""Launches at a time. While a hundred agents start, each launch waits for a processor rather
-than in this queue."""
-
-OUT_OF_MEMORY_REASON = (
-    "there is not enough memory for it; end something on this host, or raise the limit of the "
-    "manager (`ulimit -v`, `MemoryMax=` of its systemd unit)"
-)
 
 
 class ProcessDriver:
@@ -98,8 +85,6 @@ class ProcessDriver:
         self._command = command
         self._ownership = ownership
         self._sink = sink or OutputSink()
-        self._gate = gate or LaunchGate()
-        self._warm = warm
         rlimit_tag.clear_inherited()
         unignore_signals()
         self._cgroups = ownership.cgroups
@@ -108,12 +93,15 @@ class ProcessDriver:
         self._live_tags: set[RlimitTag] = set()  # of all of these
         self._changed_specs: dict[str, InstanceSpec] = {}  # of those that did not run then
         self._guard = Guard(loop.call_later)
-        self._launch_pool = WorkerPool(
-            loop, self._guard, LAUNCH_THREADS, "launch", _init_launch_thread
-        )
         self._scan_pool = WorkerPool(loop, self._guard, 2, "scan")
         self._output_pool = WorkerPool(loop, self._guard, 2, "output")
         self._last_output = LastOutputReader(self._sink, self._output_pool, self._guard)
+        self._launches = LaunchQueue(
+            *(loop, self._guard, ownership, self._sink),
+            gate=gate or LaunchGate(),
+            warm=warm,
+            on_spawned=self._launched,
+        )
         self.ended = EndedProcesses(
             *(loop, self._guard, self._scan_pool, self._cgroups, self._last_output),
             forget=self._forget,
@@ -126,36 +114,12 @@ class ProcessDriver:
 
     def launch(self, spec: InstanceSpec, report: ReportObservation) -> None:
         """Start the instance; see the protocol."""
-        if self._launch_pool.closed:
+        if self._launches.closed:
             raise RuntimeError("the driver is closed")
         command = self._command(spec)
         self._changed_specs.pop(spec.instance_id, None)
         on_output_open = self._last_output.before_next_run(spec.instance_id)
-        on_begin = self._guard.callback(
-            f"{spec.instance_id}: the begin of its launch",
-            partial(report, StatusChanged(launching=True)),
-        )
-
-        def attempt() -> SpawnedProcess | AlreadyRunning | LaunchFailed:
-            with suppress(MemoryError, RuntimeError):  # none left; the loop is closed
-                self._loop.call_soon_threadsafe(on_begin)
-            try:
-                return spawn(
-                    command, spec, self._ownership, self._sink, on_output_open, warm=self._warm
-                )
-            except SpawnError as error:
-                return LaunchFailed(error.step, error.reason)
-            except MemoryError:
-                return LaunchFailed("process", OUT_OF_MEMORY_REASON)
-
-        self._gate.enter(
-            lambda: self._launch_pool.submit(
-                f"{spec.instance_id}: its launch",
-                attempt,
-                partial(self._launched, spec, command, report),
-                lambda error: report(LaunchFailed("launcher", f"{type(error).__name__}: {error}")),
-            )
-        )
+        self._launches.enter(PendingLaunch(spec, command, report, on_output_open))
 
     def discover(self) -> Mapping[str, ObservedRun]:
         """Find what an earlier manager launched; see the protocol."""
@@ -241,6 +205,7 @@ class ProcessDriver:
         """Use the means of a stop stage; see the protocol."""
         process = self._processes.get(instance_id)
         if process is None:
+            self._launches.cancel(instance_id)
             return
         process.stage, process.stop_requested = max(process.stage, stage), True
         if stage is StopStage.KILL:  # what has a session of its own, too
@@ -270,25 +235,15 @@ class ProcessDriver:
 
     def close(self) -> None:
         """Stop the worker threads; nothing is launched any more."""
-        for pool in (self._launch_pool, self._scan_pool, self._output_pool):
+        for pool in (self._launches, self._scan_pool, self._output_pool):
             pool.close()
-        if self._warm is not None:
-            self._warm.close()
         self._sink.close(end=not self._processes and not self._unobserved.watched)
 
     # --- begin of a process ---------------------------------------------------------------
 
-    def _launched(
-        self,
-        spec: InstanceSpec,
-        command: LaunchCommand,
-        report: ReportObservation,
-        spawned: SpawnedProcess | AlreadyRunning | LaunchFailed,
-    ) -> None:
+    def _launched(self, launch: PendingLaunch, spawned: SpawnedProcess | AlreadyRunning) -> None:
+        spec, command, report = launch.spec, launch.command, launch.report
         instance_id = spec.instance_id
-        if isinstance(spawned, LaunchFailed):
-            report(spawned)
-            return
         if isinstance(spawned, AlreadyRunning):
             self._adopt(spec, command, spawned.observed_run, spawned.pidfd, report)
             return
@@ -328,9 +283,3 @@ class ProcessDriver:
             self._adopt(spec, command, observed_run, pidfd, report)
 
         self._unobserved.watch(spec.instance_id, report, on_holder_known)
-
-
-def _init_launch_thread() -> None:
-    """Unblock signals: launched processes inherit those that are blocked."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    inherit_manager_priority()

@@ -120,6 +120,8 @@ def spawn(
 
     Raises:
         SpawnError: It could not be started; nothing is left of the attempt.
+        NoForkServerError: It is to be launched warm, and there is no fork server; neither is
+            anything left.
     """
     lock = _acquire_lock(ownership, spec.instance_id)
     if isinstance(lock, ObservedRun):
@@ -175,13 +177,10 @@ class _Attempt:
 def _start_warm(attempt: _Attempt, warm: WarmLauncher) -> SpawnedProcess | None:
     """Start it as a fork; None: it has to be started as usual.
 
-    With variables of its own it always is: interpreter and libraries read some as they start; so
-    it is if its output is not a pipe: then its `sys.stdout` would be another one.
+    So it is if its output is not a pipe: then its `sys.stdout` would be another one.
     """
-    command, settings = attempt.command, attempt.spec.settings
-    if not command.warm or not settings.warm or settings.environment:
-        return None
-    if not stat.S_ISFIFO(os.fstat(attempt.output).st_mode):
+    command = attempt.command
+    if not command.warm or not stat.S_ISFIFO(os.fstat(attempt.output).st_mode):
         return None
     fds = (attempt.output, *attempt.inherited)
     process = warm.fork(command.argv, command.cwd, attempt.env(), fds)
