@@ -90,7 +90,10 @@ class Output:
             from rich.text import Text  # noqa: PLC0415
 
             shown = Text(sanitize(text), style) if isinstance(text, str) else text
-            self.console.print(shown, soft_wrap=True)
+            if self.console.is_terminal:
+                self.console.print(shown, soft_wrap=True)
+            else:  # rich takes ten times as long for it, and a log has thousands of lines
+                print(shown.plain.expandtabs(), flush=True)
 
     def plan(self, lines: "Iterable[PlanLine]") -> None:
         """Print what will happen."""
