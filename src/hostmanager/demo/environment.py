@@ -79,6 +79,9 @@ class DemoEnvironment:
     def start_router(self, give_up: Callable[[], bool]) -> None:
         """Start crossbar and write the site file. Raises RouterError as `Router.start`."""
         self.router.start(give_up=give_up)
+        self._write_site()
+
+    def _write_site(self) -> None:
         self.site.write(self.router.url, self.router.http)
 
     def start_services(self) -> str:
@@ -89,7 +92,8 @@ class DemoEnvironment:
         except services.ServicesError as error:
             end = "" if str(error).endswith("?") else "."
             return f"No compose services in this demo: {error}{end}"
-        self.site.with_services(self.router.url, self.router.http)
+        self.site.has_services = True
+        self._write_site()
         return (
             f"Two compose services: {services.MANAGED} is managed, {services.WATCHED} only watched."
         )
@@ -152,10 +156,7 @@ class DemoEnvironment:
         self.manager.wait()
 
     def _end_router(self) -> None:
-        if self._hurried():
-            self.router.kill()
-        else:
-            self.router.stop(ROUTER_TIMEOUT)
+        self.router.stop(0.0 if self._hurried() else ROUTER_TIMEOUT)
 
     def _remove_services(self) -> None:
         try:

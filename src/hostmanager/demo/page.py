@@ -11,15 +11,20 @@ from hostmanager.testing.crossbar_router import free_port
 USUAL_PORT = 8090
 
 
-def page_port() -> int:
-    """The usual port, or any that is free."""
+def port_problem(port: int) -> str:
+    """Why nothing can listen on a port of 127.0.0.1; empty: it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", USUAL_PORT))
-        except OSError:
-            return free_port()
-    return USUAL_PORT
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def page_port() -> int:
+    """The usual port, or any that is free."""
+    return free_port() if port_problem(USUAL_PORT) else USUAL_PORT
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ moment, the earliest included, ends in the same orderly clean-up.
 
 import os
 import signal
-import socket
 import sys
 import time
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hostmanager.demo.environment import DemoEnvironment, DemoError
 from hostmanager.demo.event_log import DemoEvent, EventLog, output_tail
+from hostmanager.demo.page import port_problem
 from hostmanager.demo.plain_output import PlainOutput
 from hostmanager.demo.site import MANAGER
 from hostmanager.demo.status import ManagerWatch
@@ -214,18 +214,12 @@ def _usable_port(port: int) -> int:
     Raises:
         ValueError: The one that was asked for cannot.
     """
-    if port == 0:
-        return free_port()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ValueError(
-                f"--port {port} cannot be used: {error.strerror}. Choose another one, or leave "
-                "the option out for any that is free."
-            ) from None
-    return port
+    if port and (problem := port_problem(port)):
+        raise ValueError(
+            f"--port {port} cannot be used: {problem}. Choose another one, or leave the option out "
+            "for any that is free."
+        )
+    return port or free_port()
 
 
 def _bypass_proxies() -> None:

@@ -104,11 +104,6 @@ class DemoSite:
         site = {"hub": hub, "hosts": {HOST: {"agent-instances": instances}}}
         self.file.write_text(yaml.safe_dump(site, sort_keys=False))
 
-    def with_services(self, wamp_server: str, wamp_http: str) -> None:
-        """Write the site file again: there are compose services."""
-        self.has_services = True
-        self.write(wamp_server, wamp_http)
-
     def _instances(self) -> list[dict[str, Any]]:
         acquire = ["--mode", "acq", "--num-channels", "2", "--sample-rate", "5"]
         fakes = [f"fake{number}" for number in range(1, self.fakes + 1)]

@@ -9,7 +9,6 @@ process die without `stop`, a small guard ends the router, so that none is left 
 The configuration template that comes with OCS is not used: crossbar 26 refuses it.
 """
 
-import contextlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
@@ -52,8 +52,7 @@ def find_crossbar() -> str:
     beside = Path(sys.executable).parent / "crossbar"
     path = str(beside) if os.access(beside, os.X_OK) else shutil.which("crossbar")
     if path is None:
-        msg = f"crossbar, the WAMP router, is not installed. Remedy: {REMEDY}"
-        raise RouterError(msg)
+        raise RouterError(f"crossbar, the WAMP router, is not installed. Remedy: {REMEDY}")
     return path
 
 
@@ -182,8 +181,7 @@ class CrossbarRouter:
                 `timeout` seconds, or given up. Nothing is left running then.
         """
         if self._process is not None:
-            msg = f"the router on port {self.port} runs already"
-            raise RouterError(msg)
+            raise RouterError(f"the router on port {self.port} runs already")
         command = [find_crossbar(), "start", "--cbdir", str(self.directory), "--color", "false"]
         write_config(self.directory, self.port, self.realm, self.address_root)
         home = self.directory / "home"  # crossbar keeps a user key in ~/.crossbar
@@ -214,9 +212,9 @@ class CrossbarRouter:
         if self._process is None:
             return
         self.resume()  # a stopped process would not hear the request
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
         self.kill()
 
@@ -230,7 +228,7 @@ class CrossbarRouter:
             return
         gone = _until(lambda: not self._signal_all(signal.SIGKILL), KILL_TIMEOUT)
         left = [] if gone else self.pids()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired):
             # Reaps it; it cannot be while its threads are ending, and crossbar does not start
             # beside its own zombie.
             self._process.wait(KILL_TIMEOUT)
@@ -239,8 +237,9 @@ class CrossbarRouter:
             self._guard.communicate()  # closes our end of its pipe too
         self._process = self._guard = None
         if left:
-            msg = f"processes {left} of the router on port {self.port} survived SIGKILL"
-            raise RouterError(msg)
+            raise RouterError(
+                f"processes {left} of the router on port {self.port} survived SIGKILL"
+            )
 
     def restart(self) -> None:
         """Stop and start again on the same port."""
@@ -295,8 +294,7 @@ class CrossbarRouter:
             what = f"crossbar did not answer at {self.http} within {timeout:g} s"
         else:
             return
-        msg = f"{what}. The end of {self.log_path}:\n{self.log_tail()}"
-        raise RouterError(msg)
+        raise RouterError(f"{what}. The end of {self.log_path}:\n{self.log_tail()}")
 
     def _listens(self) -> bool:
         """Whether both paths are there: crossbar opens them one after the other."""
@@ -307,7 +305,7 @@ class CrossbarRouter:
         """Signal every process of the router; returns the ones that were there."""
         pids = self.pids()
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, number)
         return pids
 
