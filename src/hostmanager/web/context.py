@@ -206,12 +206,11 @@ def known_agent(request: web.Request, host: str, instance_id: str) -> AgentStatu
             return agent
     nearest = closest_matches(instance_id, {agent.instance_id for agent in agents})
     links = [
-        PageLink(f"{agent.instance_id} on {agent.host}", _agent_url(request, agent))
+        PageLink(
+            f"{agent.instance_id} on {agent.host}",
+            url_of(request, "agent", agent.host, agent.instance_id),
+        )
         for agent in sorted(agents, key=lambda agent: agent.host != host)
         if agent.instance_id in nearest
     ]
     raise NotFoundError(f"There is no agent {instance_id!r:.200} on host {host!r:.100}.", links[:5])
-
-
-def _agent_url(request: web.Request, agent: AgentStatus) -> str:
-    return url_of(request, "agent", agent.host, agent.instance_id)

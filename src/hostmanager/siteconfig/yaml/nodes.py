@@ -192,10 +192,11 @@ class _Constructor(SafeConstructor):
         try:
             value = super().construct_object(node, deep=deep)
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+            written = node.value if isinstance(node, ScalarNode) else []
             raise ConstructorError(
                 None,
                 None,
-                f"{quote_value(_raw(node))} is not a valid value: {error}",
+                f"{quote_value(written)} is not a valid value: {error}",
                 node.start_mark,
             ) from error
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
@@ -214,10 +215,6 @@ def _constructor(tags: Mapping[str, Callable[[str], object]]) -> _Constructor:
 
 def _construct_tagged(make: Callable[[str], object], loader: _Constructor, node: Any) -> object:
     return make(str(loader.construct_scalar(node)))
-
-
-def _raw(node: Node) -> object:
-    return node.value if isinstance(node, ScalarNode) else []
 
 
 def _children(node: Node) -> list[Node]:

@@ -103,12 +103,12 @@ def _read_entries(query: PastQuery, kinds: Sequence[str], folds: bool) -> Entrie
     wanted = _query(query, kinds, PAGE_LENGTH)
     read = read_for_folding if folds else read_journals
     journals = read(query.readers(), wanted, query.answer_time)
-    entries, notes = _merged(journals)
+    entries, notes, is_cut = _merged(journals)
     if folds:
         entries = fold_cycles(entries, manager_times(journals))
     entries.sort(key=lambda entry: (entry["time"], entry["id"]))
     shown, omitted = entries[-PAGE_LENGTH:], entries[:-PAGE_LENGTH]
-    has_older = bool(omitted) or any(journal.has_older for journal in _answered(journals))
+    has_older = bool(omitted) or is_cut
     # The next page ends before the oldest time here: all entries of that time go together.
     if omitted and omitted[-1]["time"] < shown[-1]["time"]:
         shown = [entry for entry in shown if entry["time"] > omitted[-1]["time"]]
@@ -116,18 +116,12 @@ def _read_entries(query: PastQuery, kinds: Sequence[str], folds: bool) -> Entrie
     return EntriesView(shown[::-1], older, notes)
 
 
-def _answered(
-    journals: Mapping[str, list[JournalEntries] | ManagerError],
-) -> list[JournalEntries]:
-    return [j for each in journals.values() if not isinstance(each, ManagerError) for j in each]
-
-
 def _merged(
     journals: Mapping[str, list[JournalEntries] | ManagerError],
-) -> tuple[list[JournalEntry], list[str]]:
-    """All entries, and why some are missing."""
+) -> tuple[list[JournalEntry], list[str], bool]:
+    """All entries, why some are missing, and whether there are older ones."""
     entries: list[JournalEntry] = []
-    notes = []
+    notes, is_cut = [], False
     for host, results in journals.items():
         if isinstance(results, ManagerError):
             notes.append(f"{host}: {results}.")
@@ -136,7 +130,8 @@ def _merged(
             entries += [{"host": host, **entry} for entry in result.entries]
             if result.error:
                 notes.append(f"{host}: {result.error}")
-    return entries, notes
+            is_cut |= result.has_older
+    return entries, notes, is_cut
 
 
 async def show_report(request: web.Request) -> web.Response:
@@ -170,7 +165,7 @@ def _make_report(view: TimelineView) -> IncidentReport:
         crashed = {agent.lane.host for agent in view.agents if agent.crashes}
         asked = {host: reader for host, reader in readers.items() if host in crashed}
         wanted = _query(query, ["output"], OUTPUTS_READ)
-        entries, missing = _merged(read_journals(asked, wanted, query.answer_time))
+        entries, missing, _ = _merged(read_journals(asked, wanted, query.answer_time))
         notes += [note for note in missing if note not in notes]
     return make_report(
         query.subject,

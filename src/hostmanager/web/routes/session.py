@@ -26,30 +26,23 @@ RESUMED = "resumed."
 
 async def show_login(request: web.Request) -> web.Response:
     """The login."""
-    return _login_page(
-        request, 200, "", {"next": _checked_path(request, request.query.get("next"))}
-    )
+    return _login_page(request, 200, "", ("next", _checked_path(request, "next", request.query)))
 
 
 async def ask_password(request: web.Request, text: str) -> web.Response:
     """The login, in the middle of something: afterwards it goes on, when somebody says so."""
     if request.method != "POST":
-        return _login_page(request, 403, text, {"next": request.rel_url.raw_path_qs})
+        return _login_page(request, 403, text, ("next", request.rel_url.raw_path_qs))
     fields = [(f"{RESUMED}{name}", value) for name, value in filled_fields(await request.post())]
-    return _login_page(request, 403, text, {"resume": request.rel_url.raw_path}, fields)
+    return _login_page(request, 403, text, ("resume", request.rel_url.raw_path), *fields)
 
 
 def _login_page(
-    request: web.Request,
-    status: int,
-    text: str,
-    hidden: Mapping[str, str],
-    fields: list[tuple[str, str]] | None = None,
+    request: web.Request, status: int, text: str, *hidden: tuple[str, str]
 ) -> web.Response:
     session = known_session(request)
-    given = [*hidden.items(), *(fields or ())]
     name = session.name if session else ""
-    return render(request, "login.html", status, text=text, given=given, name=name)
+    return render(request, "login.html", status, text=text, given=hidden, name=name)
 
 
 async def log_in(request: web.Request) -> web.StreamResponse:
@@ -67,9 +60,9 @@ async def log_in(request: web.Request) -> web.StreamResponse:
             for key, value in form.items()
             if key.startswith(RESUMED)
         ]
-        action = _checked_path(request, str(form["resume"]))
+        action = _checked_path(request, "resume", form)
         return render_again(request, 200, "This is what you were about to send:", action, fields)
-    return _redirect(request, _checked_path(request, str(form.get("next", ""))))
+    return _redirect(request, _checked_path(request, "next", form))
 
 
 async def log_out(request: web.Request) -> web.StreamResponse:
@@ -85,10 +78,10 @@ def _redirect(request: web.Request, location: str) -> web.Response:
     return response
 
 
-def _checked_path(request: web.Request, path: Any) -> str:
-    """A path of this server; anything else leads to its first page."""
+def _checked_path(request: web.Request, name: str, fields: Mapping[str, Any]) -> str:
+    """A path of this server that a field names; anything else leads to its first page."""
     root = settings_of(request).root_path
-    text = str(path or "")
+    text = str(fields.get(name, ""))
     is_ours = (
         text.startswith(f"{root}/") and not text.startswith(("//", "/\\")) and text.isprintable()
     )

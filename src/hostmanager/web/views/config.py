@@ -12,7 +12,7 @@ from hostmanager.client.status.config_errors import (
     manager_warning,
 )
 from hostmanager.client.status.model import AgentStatus, HostStatus
-from hostmanager.siteconfig.checks.full_check import CheckedSite, check_site
+from hostmanager.siteconfig.checks.full_check import check_site
 from hostmanager.siteconfig.diagnostics import Diagnostic, SiteFileError
 from hostmanager.siteconfig.masked_text import MAX_SHOWN_CHARS, MaskedText, mask_secrets
 from hostmanager.siteconfig.source import read_text
@@ -85,7 +85,8 @@ def read_config_file(path: str) -> ConfigFile:
         problems = [_problem(found, masked) for found in error.diagnostics]
         return ConfigFile(path, masked.lines, problems, note=note, masked=masked)
     problems = [_problem(found, masked) for _, found in site.diagnostics]
-    entries, hosts = _entry_lines(site), _host_lines(site)
+    entries = {(each.host, each.name): each.node.line for each in site.instances}
+    hosts = {host: where.line for host in site.hosts if (where := site.host_location(host))}
     return ConfigFile(path, masked.lines, problems, entries, hosts, note, masked)
 
 
@@ -97,15 +98,6 @@ def _problem(found: Diagnostic, masked: MaskedText) -> FileProblem:
     return FileProblem(
         found.line, "wrong" if found.is_error else "warning", masked.mask(name + text)
     )
-
-
-def _entry_lines(site: CheckedSite) -> dict[tuple[str, str], int]:
-    return {(each.host, each.name): each.node.line for each in site.instances}
-
-
-def _host_lines(site: CheckedSite) -> dict[str, int]:
-    locations = {host: site.host_location(host) for host in site.hosts}
-    return {host: where.line for host, where in locations.items() if where is not None}
 
 
 CHANGE_WORDS = {
