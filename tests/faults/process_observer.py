@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import unquote
 
 from tests.support.sites import Site
 
@@ -173,7 +174,8 @@ class ProcessObserver:
         if self._site_mark not in environ:
             return None
         mark = next((entry for entry in environ if entry.startswith(_MARK)), None)
-        return None if mark is None else mark.split(b"/")[1].decode()
+        # Ids of any characters stand in the tag percent-encoded (docs/ownership.md).
+        return None if mark is None else unquote(mark.split(b"/")[1].decode())
 
     def _insist_on_one(self, new: Living) -> None:
         for old in self._alive.values():

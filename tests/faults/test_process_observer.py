@@ -47,3 +47,10 @@ def test_two_live_leaders_of_one_instance_are_complained_of(launch):
         wait_for(lambda: messages, 10, "a complaint", process_observer.alive)
     assert "two live processes of a at once" in messages[0]
     assert all(str(pid) in messages[0] for pid in pids)
+
+
+def test_an_id_of_any_characters_is_read_as_the_site_config_has_it(launch):
+    with ProcessObserver(SimpleNamespace(mark=MARK), pytest.fail) as process_observer:
+        leader = launch("%21%2F%5B", start_new_session=True)
+        wait_for(process_observer.alive, 10, "a process")
+        assert process_observer.leaders() == {"!/[": leader.pid}
