@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -46,6 +47,9 @@ MAX_BLOCKS = 50
 """Blocks in one message."""
 
 MAX_FIELD_CHARS = 255
+
+MAX_CACHED = 4096
+"""Instances; a host has fewer."""
 
 Number = int | float
 FeedBlock = dict[str, Any]
@@ -92,6 +96,7 @@ HOST_FIELDS = (
 )
 
 
+@lru_cache(MAX_CACHED)  # each is needed eleven times a minute
 def encode_field_id(instance_id: str) -> str:
     """Write an id with letters, digits and underscores.
 
@@ -118,6 +123,7 @@ def field_name(instance_id: str, field: str) -> str:
     return f"agent_{encode_field_id(instance_id)[:kept]}_x_{digest}_{field}"
 
 
+@lru_cache(MAX_CACHED)
 def tag_value(instance_id: str) -> str:
     """An id as a tag: OCS writes tags into InfluxDB's line protocol as they are."""
     return re.sub(r"[%,=\\\s]", lambda m: "".join(f"%{b:02X}" for b in m[0].encode()), instance_id)
