@@ -20,7 +20,8 @@ from tests.model.explore import Exploration, explore
 from tests.model.model import Violation
 from tests.model.node import Node
 
-pytestmark = pytest.mark.exhaustive
+# Ten seconds of processor each; of a busy machine it may get a thirtieth.
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
 
 
 def processes() -> Iterator[Node]:
