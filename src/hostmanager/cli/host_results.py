@@ -45,31 +45,19 @@ def request_on_all(
     hosts = [host for host, manager in targets.managers.items() if manager.loses_reason]
     if hosts:
         output.warn(lost_reason_text(hosts))
-    return report_results({**results, **(besides or {})}, output, code, **content)
-
-
-def report_results(results: HostResults, output: Output, code: int = OK, **content: object) -> int:
-    """Print the result of each manager; returns the exit status, the worst of all hosts.
-
-    Args:
-        results: By host.
-        output: Where to print.
-        code: The exit status so far.
-        content: What the JSON has besides.
-    """
-    hosts = []
-    for host, result in results.items():
-        answers, ok = True, False
+    of_hosts = []
+    for host, result in (*results.items(), *(besides or {}).items()):
+        answers, ok, text = True, False, str(result)
         if isinstance(result, ManagerError):
-            text, answers = str(result), not result.unreachable
+            answers = not result.unreachable
             code = max(code, error_code(result))
         else:
-            text, ok = result.text, result.ok
+            ok, text = result.ok, result.text
             code = max(code, OK if ok else FAILED)
         line = f"{host}: {text or 'done'}"
         output.line(line if ok else f"! {line}", "" if ok else "red")
-        hosts.append({"host": host, "ok": ok, "answers": answers, "text": text})
-    return output.emit_json(code, hosts=hosts, **content)
+        of_hosts.append({"host": host, "ok": ok, "answers": answers, "text": text})
+    return output.emit_json(code, hosts=of_hosts, **content)
 
 
 def error_code(error: ManagerError) -> int:

@@ -153,24 +153,16 @@ def reason_text(text: str) -> str:
     return text.strip()
 
 
-def add_until(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add `--until`."""
-    parser.add_argument(
-        "--until",
-        type=_typed(parse_since),
-        metavar="TIME",
-        help=f"only {what} before this, given as for --since",
-    )
-
-
 def add_since(parser: argparse.ArgumentParser, what: str) -> None:
     """Add `--since`."""
-    parser.add_argument(
-        "--since",
-        type=_typed(parse_since),
-        metavar="TIME",
-        help=f"only {what} after this: {SINCE_HELP}",
-    )
+    text = f"only {what} after this: {SINCE_HELP}"
+    parser.add_argument("--since", type=_typed(parse_since), metavar="TIME", help=text)
+
+
+def add_until(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--until`."""
+    text = f"only {what} before this, given as for --since"
+    parser.add_argument("--until", type=_typed(parse_since), metavar="TIME", help=text)
 
 
 def seconds(text: str) -> float:

@@ -29,8 +29,3 @@ def reload_error_code(changes: SiteChanges) -> int:
     """The exit status for managers that do not answer, and files that cannot be used."""
     codes = [error_code(error) for error in changes.errors.values()]
     return max((FAILED if changes.is_broken else OK, *codes))
-
-
-def diff_code(changes: SiteChanges) -> int:
-    """The exit status of `diff`: also whether something would change."""
-    return max(reload_error_code(changes), FAILED if any(changes.changes.values()) else OK)

@@ -2,9 +2,10 @@
 
 import argparse
 
+from hostmanager.cli.exit_codes import FAILED, OK
 from hostmanager.cli.options import add_common, add_hosts, make_epilog
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.reload_view import MARKS_HELP, diff_code, show_reload
+from hostmanager.cli.reload_view import MARKS_HELP, reload_error_code, show_reload
 from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.util.help_parser import HelpParser
@@ -37,4 +38,6 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Show what a reload would change."""
     site = read_site(args)
     changes = show_reload(select_managers(site, args), args, output)
-    return output.emit_json(diff_code(changes), site_file=site.path, hosts=changes.as_json())
+    code = FAILED if any(changes.changes.values()) else OK
+    code = max(code, reload_error_code(changes))
+    return output.emit_json(code, site_file=site.path, hosts=changes.as_json())
