@@ -138,7 +138,7 @@ def as_process(site_file, pipe, **environment):
         ["bash", "-c", f"set -o pipefail; {command}"],
         env={**os.environ, **environment},
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
