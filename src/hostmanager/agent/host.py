@@ -71,6 +71,7 @@ class Host:
         running: Whether the manager process is.
         forced_target: The target that the command line forced on all agents; None: it did not.
         tracker: Knows how the site config was read.
+        read_site_config: Reads it, and looks up which agent classes are installed.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Host:
             journal=journal,
             emit_message=emit_message,
         )
-        self._reader = SiteConfigReader(settings)
+        self.read_site_config = SiteConfigReader(settings).read
         self._reading = asyncio.Lock()
 
     # --- the manager process ----------------------------------------------------------------
@@ -184,7 +185,7 @@ class Host:
         if not reload_config:
             return self.set_targets(requests, origin)
         async with self._reading:
-            site_config, _ = await asyncio.gather(self._reader.read(), self._compose.refresh())
+            site_config, _ = await asyncio.gather(self.read_site_config(), self._compose.refresh())
             return self._apply_site_config(site_config, requests, origin)
 
     def set_targets(self, requests: Any, origin: RequestOrigin | None = None) -> RequestResult:
@@ -231,10 +232,6 @@ class Host:
         return f"{request}." if obstacle is None else f"{request}, but: {obstacle}"
 
     # --- the site config ------------------------------------------------------------------------
-
-    async def read_site_config(self) -> SiteFile | SiteFileError:
-        """Read the site config and look up which agent classes are installed."""
-        return await self._reader.read()
 
     def _apply_site_config(
         self,

@@ -10,10 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hostmanager.agent.compose.catalog import (
-    ServiceCatalog,
-    build_catalog,
-)
+from hostmanager.agent.compose.catalog import ServiceCatalog, build_catalog
 from hostmanager.agent.compose.image_pull import ImagePull
 from hostmanager.agent.compose.orphan_containers import OrphanContainers
 from hostmanager.agent.compose.protocol import (

@@ -14,13 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from hostmanager.core.health import (
-    ROUTER_GRACE,
-    Health,
-    OperationState,
-    RunHealth,
-    health_of,
-)
+from hostmanager.core.health import ROUTER_GRACE, Health, OperationState, RunHealth, health_of
 from hostmanager.core.model import InstanceSettings
 from hostmanager.core.protocols import Clock, Timer
 from hostmanager.core.record import InstanceRecord, State

@@ -2,12 +2,7 @@
 
 from typing import Any
 
-from hostmanager.agent.operations.operation import (
-    ManagedHost,
-    TaskResult,
-    add_message,
-    operation,
-)
+from hostmanager.agent.operations.operation import ManagedHost, TaskResult, add_message, operation
 
 
 @operation()

@@ -22,12 +22,7 @@ from hostmanager.agent.metrics.feed import FeedPublisher, start_feed
 from hostmanager.agent.operations.access import READ_LEVEL
 from hostmanager.agent.operations.compose import docker_pull, remove_orphans
 from hostmanager.agent.operations.history import history
-from hostmanager.agent.operations.operation import (
-    TaskResult,
-    add_message,
-    as_deferred,
-    operation,
-)
+from hostmanager.agent.operations.operation import TaskResult, add_message, as_deferred, operation
 from hostmanager.agent.operations.output import output
 from hostmanager.agent.operations.resources import resources
 from hostmanager.agent.operations.restart import restart
@@ -186,9 +181,7 @@ class HostManager:
     ) -> TaskResult:
         """Do the work, and record both the request and its result in the journal."""
         journal = self.parts.journal
-        if (
-            name != "manager" or not self.parts.host.running
-        ):  # else the program itself has started it
+        if name != "manager" or not self.parts.host.running:  # else the program has started it
             audit.record_request(journal, name, session, params)
         try:
             ok, text = await work

@@ -9,11 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hostmanager.agent.monitoring.health_monitor import HealthMonitor
-from hostmanager.agent.operations.child_state import (
-    join,
-    lasting_state,
-    passing_state,
-)
+from hostmanager.agent.operations.child_state import join, lasting_state, passing_state
 from hostmanager.agent.parts import ManagerParts
 from hostmanager.agent.site_tracker import SITE_CONFIG_KEY
 from hostmanager.agent.targets.silences import Silence
@@ -46,14 +42,11 @@ def show_service(shown: dict[str, Any], parts: ManagerParts, record: InstanceRec
 
 def target_origin(parts: ManagerParts, record: InstanceRecord) -> dict[str, Any]:
     """Where its target comes from: a request, an option of the manager, or the site config."""
-    instance_id = record.spec.instance_id
+    instance_id, forced = record.spec.instance_id, parts.host.forced_target
     requested = parts.target_store.target(instance_id) is record.target
     origin = (parts.target_store.origin(instance_id) if requested else None) or NO_ORIGIN
-    is_forced = parts.host.forced_target == record.target and record.target is not configured(
-        record
-    )
-    is_forced = is_forced and record.completion is None
-    other_source = "option" if is_forced else "config"
+    is_forced = record.target == forced and record.target is not configured(record)
+    other_source = "option" if is_forced and record.completion is None else "config"
     return {
         "target_source": "request" if requested else other_source,
         "target_by": origin.requested_by or None,
