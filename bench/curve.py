@@ -25,8 +25,8 @@ from bench.harness import Harness, Run, agents, ids
 from bench.model import OURS
 from bench.process_watch import ProcessWatch, cpu_seconds, resident_bytes
 
-IDLE = 20.0
-"""Seconds of which the CPU time of an idle manager is taken."""
+IDLE = 30.0
+"""Seconds of which the CPU time of an idle manager is taken: with one sample of the resources."""
 
 SETTLE = 5.0
 """Seconds after a start that are left out of it."""
