@@ -47,10 +47,6 @@ class ServerError(WarmLaunchError):
     """The fork server hangs, or says what nobody understands."""
 
 
-class ServerStartError(ServerError):
-    """The fork server did not start: the next one will hardly, either."""
-
-
 class NoForkServerError(Exception):
     """There is none, or it has ended before it forked: another one may."""
 
@@ -119,17 +115,17 @@ class ForkServerProcess:
         """Return when it serves.
 
         Raises:
-            ServerStartError: It does not.
+            WarmLaunchError: It does not.
         """
         try:
             self._control.settimeout(START_TIMEOUT)
             answer = self._control.recv(MAX_ANSWER_BYTES)
         except TimeoutError:
-            raise ServerStartError(f"its imports take more than {START_TIMEOUT:g} s") from None
+            raise WarmLaunchError(f"its imports take more than {START_TIMEOUT:g} s") from None
         except OSError as error:
-            raise ServerStartError(f"it did not start: {error.strerror}") from error
+            raise WarmLaunchError(f"it did not start: {error.strerror}") from error
         if answer != READY_ANSWER:
-            raise ServerStartError(answer.decode("utf-8", "replace") or "it ended while it started")
+            raise WarmLaunchError(answer.decode("utf-8", "replace") or "it ended while it started")
 
     def fork(self, fds: tuple[int, ...]) -> WarmProcess:
         """Have a process forked that becomes what the first of these files says.

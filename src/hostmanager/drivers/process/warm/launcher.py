@@ -18,7 +18,6 @@ from hostmanager.drivers.process.warm.control import (
     ForkServerProcess,
     NoForkServerError,
     ServerError,
-    ServerStartError,
     WarmLaunchError,
     WarmProcess,
 )
@@ -85,7 +84,7 @@ class WarmLauncher:
             self._starting = server = ForkServerProcess(python, cwd, env)
             try:
                 if self._closed:  # `close` may have come before there was anything to end
-                    raise ServerStartError("the manager ends")
+                    raise WarmLaunchError("the manager ends")
                 server.wait_ready()
             except BaseException:
                 server.end()
@@ -123,13 +122,12 @@ class WarmLauncher:
             try:
                 with _request(argv, cwd, env) as request:
                     process = server.fork((request.fileno(), *fds))
-            except (WarmLaunchError, OSError) as error:
+            except (NoForkServerError, WarmLaunchError, OSError) as error:
                 self._on_failed(server, error)
+                if isinstance(error, NoForkServerError):  # it ends if what it imported has changed
+                    raise
                 self._report(str(error))
                 return None
-            except NoForkServerError as error:  # it ends if what it imported has changed
-                self._on_failed(server, error)
-                raise
             self._failures = 0
             self._server = None if server.ended else server
             return process
