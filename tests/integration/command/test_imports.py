@@ -93,3 +93,31 @@ def test_the_page_without_its_extra_says_how_to_install_it():
     )
     assert json.loads(result.stderr.splitlines()[-1])[0] == 2
     assert "pip install 'ocs-hostmanager[web]'" in result.stderr
+
+
+LISTENS = """
+import asyncio
+from contextlib import suppress
+from types import SimpleNamespace as Some
+from hostmanager.client.watch.feed_listener import FeedListener
+
+hub = {"wamp_server": "ws://127.0.0.1:9/ws", "wamp_realm": "r", "address_root": "o"}
+site = Some(config=Some(hub=Some(data=hub)), managers={})
+
+async def main():
+    lost = asyncio.Event()
+    listening = asyncio.create_task(FeedListener(site, Some(feed_lost=lost.set)).run())
+    await lost.wait()
+    listening.cancel()
+    with suppress(asyncio.CancelledError):
+        await listening
+
+asyncio.run(main())
+"""
+
+
+def test_the_feeds_are_listened_to_by_a_process_that_has_not_used_autobahn_before():
+    # Its serializers fail in a process that has not said yet whether it uses asyncio or Twisted.
+    command = [sys.executable, "-c", LISTENS]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig, SubscribeOptions
 from autobahn.websocket.util import parse_url
 
@@ -151,6 +150,10 @@ class FeedListener:
 
     async def _connect(self, session: Any) -> Any:
         from autobahn.asyncio.websocket import WampWebSocketClientFactory  # noqa: PLC0415 - as above
+        from autobahn.wamp.serializer import (  # noqa: PLC0415 - after that
+            JsonSerializer,
+            MsgPackSerializer,
+        )
 
         secure, host, port, *_ = parse_url(self._url)
         loop = asyncio.get_running_loop()
