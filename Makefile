@@ -48,13 +48,14 @@ crashpoints: $(READY)  ## The manager killed before each call that changes somet
 realsize: $(READY)  ## A host of 55 instances of socs: ten minutes, as root
 	HOSTMANAGER_REALSIZE=1 $(BIN)/python -m pytest -s $(TEST_ARGS) tests/integration/realsize
 
-lint: $(READY)  ## Style, types, import rules, declared dependencies, names that stand twice
+lint: $(READY)  ## Style, types, import rules, declared dependencies, names, what tests look into
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry --no-ansi src
 	$(BIN)/python .ci/doubled_names.py src/hostmanager
+	$(BIN)/python .ci/tests_from_outside.py tests
 
 $(VENV)/.docs-ready: $(READY)
 	$(BIN)/python -m pip install --quiet -e '.[docs]'

@@ -100,7 +100,7 @@ class Campaign:
         self.injected[kind.name] += 1
         self.world.check()
         if rng.random() < 0.3:
-            time.sleep(rng.random() * 0.3)
+            time.sleep(rng.random() * 0.3)  # at any moment
             self.world.check()
 
     def _mend_and_settle(self) -> None:

@@ -21,7 +21,7 @@ from tests.faults.managers import Run
 @kind("manager killed", 10)
 def killed(world: World, rng: Random) -> str:
     world.need_manager()
-    time.sleep(rng.random() * 0.05)
+    time.sleep(rng.random() * 0.05)  # at any moment
     world.kill_manager()
     if rng.random() < 0.4:
         return "and not started yet"
@@ -33,7 +33,7 @@ def killed(world: World, rng: Random) -> str:
 def killed_starting(world: World, rng: Random) -> str:
     world.kill_manager()
     run, delay = world.start(), rng.choice([rng.random(), rng.random() * 0.45])
-    time.sleep(delay)
+    time.sleep(delay)  # at any moment
     if not run.running():
         world.check()
     world.kill_manager()
@@ -49,7 +49,7 @@ def killed_asked(world: World, rng: Random) -> str:
     delay = rng.choice([0.0, rng.random() * 0.02, rng.random() * 0.3])
     world.expected_targets.asked(dict.fromkeys(AGENTS if name == "all" else [name], target))
     with _asked(world, {"requests": [[name, target]]}):
-        time.sleep(delay)
+        time.sleep(delay)  # at any moment
         world.kill_manager()
     return f"update({name}, {target}), {delay * 1000:.0f} ms"
 
@@ -72,7 +72,7 @@ def frozen(world: World, rng: Random) -> str:
     name = rng.choice(STEADY)
     if rng.random() < 0.5:
         _kill(world, name)
-    time.sleep(length)
+    time.sleep(length)  # so long it is frozen
     os.kill(pid, signal.SIGCONT)
     return f"for {length:.1f} s"
 

@@ -85,7 +85,7 @@ def test_slow_stop_takes_its_time_from_the_first_signal_on(offline):
     run = Run(offline, "--behave", "slow-stop", 0.5).up()
     started = time.monotonic()
     run.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    time.sleep(0.1)  # the second signal comes later
     assert run.send_signal(signal.SIGTERM).code() == 0
     assert 0.45 < time.monotonic() - started < 2
 

@@ -98,7 +98,7 @@ async def test_cancelled_nothing_of_it_is_left(tmp_path):
 async def test_cancelled_while_it_is_started_nothing_of_it_is_left(tmp_path, after):
     forks = script(tmp_path / "forks", f"sleep 1000{os.getpid()} & sleep 1000{os.getpid()}")
     task = asyncio.ensure_future(execute((str(forks),), dict(os.environ), tmp_path, None))
-    await asyncio.sleep(after)
+    await asyncio.sleep(after)  # the moment is the point
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -127,7 +127,7 @@ async def test_only_a_few_run_at_a_time(environ, tmp_path):
     work = [asyncio.ensure_future(compose.run("config")) for _ in range(9)]
     started = tmp_path / "begun"
     await asyncio.to_thread(wait_for, lambda: len(started.read_text().splitlines()) == 4, 20)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # no fifth begins: only time shows it
     assert len(started.read_text().splitlines()) == 4
     (tmp_path / "go").touch()
     await asyncio.gather(*work)

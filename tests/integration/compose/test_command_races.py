@@ -29,7 +29,7 @@ async def test_a_command_has_ended_when_its_cancelled_call_has(
     call = asyncio.ensure_future(compose.run("up", file=tmp_path / "c.yaml"))
     while not pid.exists():  # noqa: ASYNC110 - it is told by a file
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # the moment is the point
     for _ in range(cancels):
         call.cancel()
         await asyncio.sleep(0.05)

@@ -99,7 +99,7 @@ async def test_a_fault_does_not_end_the_watching(tmp_path, reads, monkeypatch, e
         await it.wait_loaded(LIMIT)
         (tmp_path / "a").write_text("1")
         await until(lambda: not faults, "the fault")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the fault is dealt with
         (tmp_path / "a").write_text("2")
         await until(lambda: ("a", "2") in reads, "the next change")
 

@@ -119,7 +119,7 @@ async def test_recreated_by_hand_the_new_one_is_taken_over(project):
             return row["next_action"] == "up" and row["container"]["id"] != container
 
         await host.until("the new one to be shown", another)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # no second one is made: only time shows it
         assert len(await host.running("a")) == 1
         assert len(await host.do(project.containers, "ocs-a")) == 1
 
@@ -176,7 +176,7 @@ async def test_restarted_by_its_own_policy_it_is_one_and_down_means_down(project
         host.set_targets(("a", "down"))
         await host.down("a")
         starts = host.count("start", "ocs-a")
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # none is started: only time shows it
         assert host.count("start", "ocs-a") == starts
         assert host.shown()["a"]["next_action"] == "down"
         assert await host.do(project.containers, "ocs-a") == []

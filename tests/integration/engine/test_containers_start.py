@@ -89,7 +89,7 @@ async def test_told_up_and_down_in_one_breath(project):
         host.set_targets(("a", "up"), ("a", "down"), ("a", "up"))
         await host.up("a")
         host.set_targets(("a", "down"), ("a", "up"))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the moment is the point
         await host.up("a")
         assert len(await host.running("a")) == 1
         assert host.shown()["a"]["stability"] == 1.0

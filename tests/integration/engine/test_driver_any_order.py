@@ -49,7 +49,7 @@ class World:
         )
         result: Callable[[HostUnderTest], Awaitable[str]] = getattr(self, act)
         self.done.append(await result(host))
-        await asyncio.sleep(self.random.choice((0, 0, 0.05, 0.3)))
+        await asyncio.sleep(self.random.choice((0, 0, 0.05, 0.3)))  # at any moment
 
     async def request(self, host: HostUnderTest) -> str:
         name = self.random.choice(MANAGED)
@@ -72,7 +72,7 @@ class World:
 
     async def freeze(self, host: HostUnderTest) -> str:
         await host.do(self.engine.freeze)
-        await asyncio.sleep(self.random.choice((0.1, 0.5, 5.0)))
+        await asyncio.sleep(self.random.choice((0.1, 0.5, 5.0)))  # at any moment
         await host.do(self.engine.thaw)
         return "freeze"
 
@@ -87,7 +87,7 @@ class World:
         await asyncio.gather(*self.hands, return_exceptions=True)
         how = self.random.choice((self.engine.kill, self.engine.stop))
         await host.do(how)
-        await asyncio.sleep(self.random.choice((0, 0.3, 1.0)))
+        await asyncio.sleep(self.random.choice((0, 0.3, 1.0)))  # at any moment
         await host.do(self.engine.start)
         return f"{how.__name__} the engine"
 

@@ -67,7 +67,7 @@ async def test_what_is_forgotten_and_begun_anew_waits_for_the_command_before(
     await until("the first", lambda: up.calls == 1)
     driver.release("one")
     driver.launch(spec("a"), lambda _: None)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # nothing happens: only time shows it
     assert up.most == 1
     up.slow_to_end.set()
     await until("the second", lambda: up.calls == 2)
@@ -90,7 +90,7 @@ async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, watc
     fake.put(inspected(B, "one", status="created"))
     fake.emit_event("create", B)
     await until("one made by others", lambda: B in watcher.containers)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # nothing happens: only time shows it
     assert fake.request_counts[f"/containers/{B}"] == 0
     driver._tracked["a"].cleanup_pending = True
     fake.put(inspected(B, "one"))
@@ -99,7 +99,7 @@ async def test_what_others_start_later_is_not_removed_for_an_old_stop(fake, watc
     fake.put(inspected(B, "one", status="exited"))
     fake.emit_event("die", B, exitCode="0")
     await until("its end", lambda: not watcher.containers[B].alive)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # nothing happens: only time shows it
     assert fake.request_counts[f"/containers/{B}"] == 0
 
 
@@ -114,7 +114,7 @@ async def test_nothing_is_reported_of_a_project_that_was_not_listed_yet(fake, wa
     assert watcher.synced
     driver.observe(spec(project="q"), received.append)
     driver.launch(spec("b", project="q"), received.append)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # nothing happens: only time shows it
     assert up.calls == 0
     assert not any(isinstance(message, ev.Absent) for message in received)
     del fake.answers["/containers/json"]

@@ -139,6 +139,7 @@ async def test_what_waits_for_a_manager_to_begin_again_is_not_shown_as_under_way
     bridge, site_file, ask, monkeypatch, first
 ):
     if first == "the_one_who_wakes":  # to see that it was given up
+        # A look takes so long.
         monkeypatch.setattr(SessionPoller, "wait_for_update", lambda *_: time.sleep(0.5))
     two_hosts(bridge, site_file)
     ends = session(child("c", target_state="down", next_action="wait_dead"))

@@ -109,7 +109,7 @@ def test_a_dead_log_daemon_is_no_error_for_an_agent(env):
     env.client.ensure_running()
     source = "import sys, time\nfor i in range(30): print(i); time.sleep(0.02)"
     agent = env.agent("a", source)
-    time.sleep(0.2)
+    time.sleep(0.2)  # in the middle of what the agent says
     env.kill_daemon()
     env.client.close()
     assert agent.wait(60) == 0
@@ -186,7 +186,7 @@ def test_a_loud_agent_costs_few_wake_ups(env):
     env.client.ensure_running()
     agent = env.agent("a", NUMBERED, 300_000, 10e6, 100)
     process = psutil.Process(env.client.pid)
-    time.sleep(0.5)
+    time.sleep(0.5)  # past its start
     before, started = process.num_ctx_switches().voluntary, time.monotonic()
     assert agent.wait(60) == 0
     rate = (process.num_ctx_switches().voluntary - before) / (time.monotonic() - started)

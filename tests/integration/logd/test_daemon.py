@@ -165,7 +165,7 @@ def test_it_ends_by_itself_when_neither_manager_nor_writer_lives(env):
     pid = env.client.pid
     env.manager_dies()
     env.write("b", b"x\n")  # which ends
-    time.sleep(2.5)
+    time.sleep(2.5)  # it does not end: only time shows it
     os.write(fd, b"still read\n")
     assert env.client.flush("a", 5)
     assert env.client.pid == pid
@@ -177,9 +177,9 @@ def test_an_idle_one_lives_as_long_as_a_manager_and_hardly_ever_wakes_up(env):
     env.client.ensure_running()
     process = psutil.Process(env.client.pid)
     env.write("a", b"x\n")
-    time.sleep(0.3)
+    time.sleep(0.3)  # what was written is dealt with
     before = process.num_ctx_switches().voluntary
-    time.sleep(11)
+    time.sleep(11)  # the length is the point
     assert process.num_ctx_switches().voluntary - before <= 5
     assert env.client.pid == process.pid
 

@@ -160,7 +160,7 @@ def test_a_file_that_was_moved_away_is_made_again(env):
     env.client.ensure_running()
     env.write("a", b"one\n")
     (env.files / "a.out").rename(env.files / "moved")
-    time.sleep(1.1)
+    time.sleep(1.1)  # it looks at the file once a second
     env.write("a", b"two\n")
     assert env.current_output("a") == b"two\n"
     assert (env.files / "moved").read_bytes() == b"one\n"
@@ -254,7 +254,7 @@ def test_a_disk_that_stays_full_costs_next_to_nothing(env, small_disk):
     assert not env.client.flush("a", 0.3)
     spent = Path(f"/proc/{env.client.pid}/schedstat")
     before = int(spent.read_text().split()[0])
-    time.sleep(1.5)
+    time.sleep(1.5)  # the length is the point
     assert int(spent.read_text().split()[0]) - before < 0.1 * 1.5e9
 
 

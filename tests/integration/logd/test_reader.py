@@ -155,7 +155,7 @@ def test_times_outlast_rotation_compression_and_the_log_daemons_death(env):
         "import time\nfor i in range(150): print(repr(time.time()).ljust(200)); time.sleep(.01)"
     )
     agent = env.agent("a", source)
-    time.sleep(0.6)
+    time.sleep(0.6)  # in the middle of what the agent says
     killed = time.time()
     env.kill_daemon()
     env.client.ensure_running()
@@ -174,9 +174,9 @@ def test_times_outlast_rotation_compression_and_the_log_daemons_death(env):
 def test_only_lines_since_a_time(env):
     env.restart_with_limits(50_000)
     env.write("a", b"old\n" * 20_000)
-    time.sleep(0.25)
+    time.sleep(0.25)  # times are kept to 0.1 s
     since = time.time()
-    time.sleep(0.25)
+    time.sleep(0.25)  # times are kept to 0.1 s
     env.write("a", b"new 1\nnew 2\n")
     assert texts(tail(env.files, "a", 100, since)) == ["new 1", "new 2"]
     assert tail(env.files, "a", 100, time.time() + 1) == []
@@ -297,9 +297,9 @@ def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(env, 
 
 def paused() -> float:
     """A time that lies well between what was said before and what is said after."""
-    time.sleep(0.15)
+    time.sleep(0.15)  # times are kept to 0.1 s
     now = time.time()
-    time.sleep(0.15)
+    time.sleep(0.15)  # times are kept to 0.1 s
     return now
 
 

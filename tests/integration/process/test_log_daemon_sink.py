@@ -60,7 +60,7 @@ def test_of_a_run_that_was_taken_over_only_its_own_words_are_shown(env):
 
 def test_of_a_run_that_was_taken_over_and_wrote_nothing_nothing_is_shown(env):
     env.launch("a", "/bin/echo", "earlier run")
-    time.sleep(0.25)
+    time.sleep(0.25)  # times are kept to 0.1 s
     assert env.lines("a", env.sink.attach("a", os.getpid(), time.time())) == ()
 
 

@@ -241,7 +241,7 @@ async def test_a_signal_to_what_does_not_run_is_harmless(host):
     await ended(host, "a", "/bin/true")
     for step in StopStage:
         host.driver.signal("a", step)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # nothing is reported: only time shows it
     assert host.reports["nobody"].empty()
     assert all(isinstance(r, ev.LastOutput) for r in host.reports["a"]._queue)
 

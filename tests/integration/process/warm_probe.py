@@ -22,7 +22,7 @@ def main(args: list[str]) -> None:
     options = parser.parse_known_args(args)[0]
     print(options.say or "the probe runs")
     if options.wait:
-        time.sleep(600)
+        time.sleep(600)  # until it is killed
     if options.dump:
         data = everything()
         draft = options.dump.with_suffix(".draft")

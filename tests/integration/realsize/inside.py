@@ -110,6 +110,7 @@ def watch(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
         )
     seen: dict[str, Any] = {"answers": _time_to_answer(client, started)}
     if seen["answers"] is not None:
+        # The length is the point.
         time.sleep(max(0.0, options.settle - (time.monotonic() - started)))
         seen |= _window(client, manager.pid, options.window)
     seen["log"] = (directory / "manager.log").read_text(errors="replace")

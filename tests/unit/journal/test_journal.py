@@ -295,9 +295,9 @@ def test_an_idle_journal_sleeps(journal):
     def switches() -> list[str]:
         return [line for line in status.read_text().splitlines() if "ctxt" in line]
 
-    time.sleep(0.1)
+    time.sleep(0.1)  # the flush is over
     before = switches()
-    time.sleep(1.0)
+    time.sleep(1.0)  # the length is the point
     assert switches() == before
 
 

@@ -67,7 +67,7 @@ def exit_at_once(options: Namespace) -> NoReturn:
 def crash_after(options: Namespace) -> NoReturn:
     on_signals(options, end)
     announce(options)
-    time.sleep(options.value)
+    time.sleep(options.value)  # as told
     fail(options)
 
 
