@@ -46,7 +46,10 @@ def test_status_up_and_down_use_the_last_copy_and_say_so(operator):
     assert result.code == 0
     assert "all OK" in result.out
     assert str(operator.file) in result.err
-    assert "The last copy that could be used is shown instead (read here 1 min ago)." in result.err
+    assert (
+        "The last copy that could be used is shown instead; it was read here 1 min ago."
+        in result.err
+    )
     down = operator.run("down", "a")
     assert (down.code, "The last copy" in down.err) == (0, True)
     assert operator.run("up", "a").code == 0
