@@ -14,17 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from hostmanager.composefile import watcher
 from hostmanager.composefile.command import Compose, ComposeError, find_compose
 from tests.support import engine as engines
 
 NOBODY = "unix:///nonexistent/docker.sock"
-
-
-@pytest.fixture(autouse=True)
-def frequent_checks(monkeypatch) -> None:
-    """Have changes of files seen at once."""
-    monkeypatch.setattr(watcher, "CHECK_INTERVAL", 0.02)
 
 
 @pytest.fixture

@@ -4,9 +4,13 @@ import asyncio
 import os
 import shutil
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
 
 from hostmanager.composefile import watcher as module
 from hostmanager.composefile.command import Compose, ComposeError
+from hostmanager.composefile.symlinks import watch_targets
 from hostmanager.composefile.watcher import ComposeFileWatcher
 
 LIMIT = 30.0
@@ -58,6 +62,7 @@ async def watched(compose, *paths):
     it.watcher.start()
     try:
         await it.watcher.wait_loaded(LIMIT)
+        await asyncio.sleep(0.1)  # what it looks after, once it has read
         yield it
     finally:
         await it.watcher.close()
@@ -88,17 +93,18 @@ async def test_several_steps_are_reported_once(v2, write):
             write(A)
         write(AB)
         await it.until(lambda: it.services() == ["a", "b"])
-        await it.watcher.refresh()
+        await asyncio.sleep(0.3)  # a second report would come by then
         assert it.reports == reports + 1
 
 
 async def test_nothing_is_read_while_nothing_changes_or_others_write(v2, write):
     write(A)
-    async with watched(v2) as it:
+    async with watched(v2):
         runs = v2.runs
-        for number in range(5):
+        for number in range(20):
             write("x", f"other{number}")
-            await it.watcher.refresh()
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # a change would be read by then
         assert v2.runs == runs
 
 
@@ -275,10 +281,16 @@ async def test_no_compose_command_is_reported_of_each_file_until_there_is_one(
     assert it.reports == 2
 
 
-async def test_a_reload_finds_what_has_changed_at_once(v2, write, monkeypatch):
-    monkeypatch.setattr(module, "CHECK_INTERVAL", 3600.0)
+async def test_without_inotify_a_reload_finds_what_has_changed(v2, write, monkeypatch, caplog):
+    def none_left() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(module, "Inotify", none_left)
     write(A)
     async with watched(v2) as it:
+        assert it.services() == ["a"]
+        assert "are not watched" in caplog.text
+        await it.watcher.refresh()
         runs = v2.runs
         await it.watcher.refresh()
         assert v2.runs == runs
@@ -303,3 +315,30 @@ async def test_what_nobody_foresaw_ends_nothing(v2, write, monkeypatch, caplog):
         write(AB)
         await it.until(lambda: it.services() == ["a", "b"])
     caplog.clear()
+
+
+@pytest.mark.parametrize(
+    ("links", "path", "expected"),
+    [
+        ({}, "x/y", {"x/y"}),
+        ({"l": "d"}, "l/f", {"l", "d/f"}),
+        ({"l": "m", "m": "d"}, "l/f", {"l", "m", "d/f"}),
+        ({"d/f": "../e/g"}, "d/f", {"d/f", "e/g"}),
+        ({"l": "../w/d"}, "l/../f", {"l", "f"}),
+        ({"l": "nowhere"}, "l/f", {"l", "nowhere/f"}),
+    ],
+)
+def test_places_are_the_links_on_the_way_and_the_end(tmp_path, links, path, expected):
+    base = (tmp_path / "w").resolve()
+    for name in ("d", "e"):
+        (base / name).mkdir(parents=True)
+    for name, target in links.items():
+        (base / name).symlink_to(target)
+    assert watch_targets(base / path) == {base / name for name in expected}
+
+
+def test_places_of_a_loop_are_few(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert {p.name for p in watch_targets(tmp_path / "a")} == {"a", "b"}
+    assert watch_targets(Path("relative")) == {Path.cwd().resolve() / "relative"}

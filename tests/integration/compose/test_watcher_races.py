@@ -1,6 +1,7 @@
 """Changes of compose files at the worst moment, and faults that must not end the watching."""
 
 import asyncio
+import errno
 import shutil
 import time
 from contextlib import asynccontextmanager
@@ -104,6 +105,30 @@ async def test_a_fault_does_not_end_the_watching(tmp_path, reads, monkeypatch, e
         await until(lambda: ("a", "2") in reads, "the next change")
 
 
+async def test_without_inotify_changes_are_seen_later_and_with_it_again_at_once(
+    tmp_path, reads, monkeypatch
+):
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.05)
+    real, refused = module.Inotify, []
+
+    def inotify():
+        if len(refused) < 3:
+            refused.append(1)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real()
+
+    monkeypatch.setattr(module, "Inotify", inotify)
+    (tmp_path / "a").write_text("0")
+    async with watched(tmp_path, "a") as it:
+        await it.wait_loaded(LIMIT)
+        (tmp_path / "a").write_text("1!")
+        await until(lambda: ("a", "1!") in reads, "the change")
+        await until(lambda: len(refused) == 3, "inotify")
+        await asyncio.sleep(0.2)  # files are watched again
+        (tmp_path / "a").write_text("2!!")
+        await until(lambda: ("a", "2!!") in reads, "the next change")
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 async def test_a_directory_above_is_exchanged(tmp_path, reads, depth):
     """As by `mv site site.old; mv site.new site`; the directory of the file is moved with it."""
@@ -115,6 +140,7 @@ async def test_a_directory_above_is_exchanged(tmp_path, reads, depth):
     async with watched(tmp_path, str(file)) as it:
         await it.wait_loaded(LIMIT)
         assert reads[-1][1] == "site"
+        await asyncio.sleep(0.1)  # both looks at the directories are over
         (tmp_path / "site").rename(tmp_path / "site.old")
         (tmp_path / "site.new").rename(tmp_path / "site")
         await until(lambda: reads[-1][1] == "site.new", "the file in the new directory")
