@@ -16,6 +16,7 @@ from urllib.parse import quote
 import yaml
 from tests.support.engine import Engine, MissingError
 from tests.support.private_engine.daemon import DaemonError
+from tests.support.private_engine.image import IMAGE
 
 from bench.harness import WAIT_TIMEOUT
 from bench.model import CannotMeasureError
@@ -48,7 +49,7 @@ def write_services(directory: Path, names: list[str]) -> Path:
     """Write a compose file of services that sleep, and end at once when asked to."""
     command = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $$!; done"]
     service = {
-        "image": "harness/busybox:1",
+        "image": IMAGE,
         "network_mode": "none",
         "stop_grace_period": "5s",
         "command": command,

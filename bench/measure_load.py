@@ -3,6 +3,7 @@
 import gzip
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.processes import processes
@@ -108,10 +109,17 @@ def _cpu_over(run: Run, act: Callable[[], object]) -> float:
 
 def _each_cpu_over(run: Run, act: Callable[[], object]) -> dict[int, float]:
     """The same for each of these processes."""
-    before = {pid: cpu_seconds(pid) for pid in run.manager_pids()}
+    before = _cpu_of_each(run)
     act()
-    after = {pid: cpu_seconds(pid) for pid in run.manager_pids()}
-    return {pid: used - before.get(pid, 0.0) for pid, used in after.items()}
+    return {pid: used - before.get(pid, 0.0) for pid, used in _cpu_of_each(run).items()}
+
+
+def _cpu_of_each(run: Run) -> dict[int, float]:
+    used = {}
+    for pid in run.manager_pids():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a helper has ended just now
+            used[pid] = cpu_seconds(pid)
+    return used
 
 
 def _lines_found(path: Path, written: int) -> int:

@@ -6,6 +6,7 @@ is idle. How often it tries is its own decision: see the row of that.
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.waiting import wait_for
@@ -51,9 +52,9 @@ def _own_cpu(run: Run) -> float:
     """CPU seconds of the manager and its helpers, without children that they waited for."""
     total = 0
     for pid in run.manager_pids():
-        with Path(f"/proc/{pid}/stat").open() as file:
-            fields = file.read().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
+        with suppress(FileNotFoundError, ProcessLookupError):  # a helper has ended just now
+            text = Path(f"/proc/{pid}/stat").read_text()
+            total += sum(map(int, text.rpartition(")")[2].split()[11:13]))
     return total / os.sysconf("SC_CLK_TCK")
 
 
