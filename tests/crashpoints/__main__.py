@@ -1,4 +1,4 @@
-"""python -m tests.crashpoints [--only SCENARIO] [--sites 2] [--every N] [--seed S]"""
+"""python -m tests.crashpoints [--only SCENARIO] [--kind CALL] [--sites 2] [--every N]"""
 
 import argparse
 import queue
@@ -52,7 +52,7 @@ def main() -> int:
             return Subject(Site(directory / name, router), built)
 
         workers = [
-            threading.Thread(target=_work, args=(subject, number, jobs, result, options.every))
+            threading.Thread(target=_work, args=(subject, number, jobs, result, options))
             for number in range(options.sites)
         ]
         for worker in workers:
@@ -71,6 +71,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crashpoints")
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--only", action="append", choices=names, metavar="SCENARIO")
+    parser.add_argument("--kind", action="append", choices=KINDS, metavar="CALL")
     parser.add_argument("--sites", type=int, default=2, help="at the same time (default: 2)")
     parser.add_argument("--every", type=int, default=1, help="only every Nth point")
     return parser.parse_args()
@@ -81,14 +82,14 @@ def _work(
     number: int,
     jobs: "queue.SimpleQueue[Job | Scenario]",
     result: Result,
-    every: int,
+    options: argparse.Namespace,
 ) -> None:
     """Count the calls of scenarios, and kill at their points, on a site of its own."""
     for attempt in range(1000):
         with make(f"site-{number}-{attempt}") as subject:
             try:
                 while True:
-                    _do(subject, jobs.get_nowait(), jobs, result, every)
+                    _do(subject, jobs.get_nowait(), jobs, result, options)
             except queue.Empty:
                 return
             except Exception as error:  # a violation: told, and on with a fresh site
@@ -101,15 +102,19 @@ def _do(
     job: Job | Scenario,
     jobs: "queue.SimpleQueue[Job | Scenario]",
     result: Result,
-    every: int,
+    options: argparse.Namespace,
 ) -> None:
     if isinstance(job, Scenario):
         counts = result.calls[job.name] = campaign.count(subject, job)
-        outcome = list(campaign.points(job, counts))[::every]
-        result.points[job.name] = len(outcome)
-        for point in outcome:
+        points = [
+            point
+            for point in campaign.points(job, counts)
+            if options.kind is None or KINDS[point[0]] in options.kind
+        ][:: options.every]
+        result.points[job.name] = len(points)
+        for point in points:
             jobs.put((job, point))
-        print(f"{job.name}: {len(outcome)} points", flush=True)
+        print(f"{job.name}: {len(points)} points", flush=True)
         return
     scenario, point = job
     started = time.monotonic()

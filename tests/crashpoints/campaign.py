@@ -38,8 +38,15 @@ def points(scenario: Scenario, counts: Counter[int]) -> Iterator[Point]:
 
 
 def count(subject: Subject, scenario: Scenario) -> Counter[int]:
-    """Do it once without killing; how many calls of each kind there were."""
-    _do(subject, scenario, None)
+    """Do it once without killing; how many calls of each kind there were.
+
+    Raises:
+        ViolationError: Something that must not be.
+    """
+    try:
+        _do(subject, scenario, None)
+    except ViolationError as error:
+        raise ViolationError(f"{scenario.name}: not killed, and nevertheless: {error}") from error
     return subject.control.counts
 
 
@@ -93,6 +100,7 @@ def _do(subject: Subject, scenario: Scenario, point: Point | None) -> bool:
         raise ViolationError(f"agents were {pids} and are {subject.process_observer.leaders()}")
     if unread := subject.pipes_without_reader():
         raise ViolationError(f"nobody reads the output of {unread}")
+    subject.wait("the fork servers of before to end", lambda: not subject.left_fork_servers())
     _check_kept(subject, scenario)
     return hit
 

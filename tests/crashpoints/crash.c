@@ -10,6 +10,7 @@
  * processes (agents, the scribe: they inherit the environment) this does nothing. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -27,7 +28,7 @@
 
 enum kind {
     OPEN, WRITE, PWRITE, TRUNCATE, RENAME, LINK, UNLINK, MKDIR, FSYNC, KILL, PIDFD_SEND_SIGNAL,
-    PRLIMIT, CLONE, EXECVE, SEND, KINDS
+    PRLIMIT, CLONE, EXECVE, SEND, SENT, KINDS
 };
 
 struct control {
@@ -77,13 +78,12 @@ static void point_fd(enum kind kind, int fd)
 }
 
 /* What is said to the fork server and to what it forked: no other socket of the manager is of this
- * type. */
-static void point_send(int fd)
+ * type. They act on it by themselves, so what comes after it is a point, too. */
+static int is_packet_socket(int fd)
 {
     int type = 0;
     socklen_t size = sizeof type;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET)
-        point(SEND, "send");
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -178,17 +178,20 @@ ON_PATH(int, mknod, MKDIR, (const char *path, mode_t mode, dev_t dev), path, mod
 ON_PATH(int, execve, EXECVE, (const char *path, char *const argv[], char *const envp[]), path, argv, envp)
 ON_PATH(int, execv, EXECVE, (const char *path, char *const argv[]), path, argv)
 
-ssize_t send(int fd, const void *data, size_t size, int flags)
-{
-    point_send(fd);
-    return REAL(send)(fd, data, size, flags);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-    point_send(fd);
-    return REAL(sendmsg)(fd, message, flags);
-}
+#define SENDS(name, parameters, ...)                                                             \
+    ssize_t name parameters                                                                      \
+    {                                                                                            \
+        if (!is_packet_socket(fd))                                                               \
+            return REAL(name)(__VA_ARGS__);                                                      \
+        point(SEND, #name);                                                                      \
+        ssize_t sent = REAL(name)(__VA_ARGS__);                                                  \
+        int error = errno;                                                                       \
+        point(SENT, #name);                                                                      \
+        errno = error;                                                                           \
+        return sent;                                                                             \
+    }
+SENDS(send, (int fd, const void *data, size_t size, int flags), fd, data, size, flags)
+SENDS(sendmsg, (int fd, const struct msghdr *message, int flags), fd, message, flags)
 
 int kill(pid_t pid, int number)
 {

@@ -23,6 +23,7 @@ KINDS = [
     "clone",
     "execve",
     "send to the fork server",
+    "what follows a send to the fork server",
 ]
 _HEAD = struct.Struct("5i")
 _COUNTS = struct.Struct(f"{len(KINDS)}i")

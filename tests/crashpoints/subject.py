@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,10 @@ QUIET = 0.25
 """Seconds without a call after which an action has had its effects."""
 
 PAUSE = 0.03
+"""Seconds between two looks at the counts."""
+
+ASK_PAUSE = 0.1
+"""Seconds between two questions: three processes have work with each."""
 
 Targets = Mapping[str, str]
 
@@ -61,9 +65,10 @@ class Subject:
 
     def write(self, changed: bool = False) -> None:
         """Write the site file as it is before a reload, or as that is to find it."""
-        entries = [instance("a"), instance("b", manage="down"), instance("c")]
+        entries = [instance("a"), instance("b", manage="down"), instance("c"), instance("e")]
         if changed:
-            entries = [instance("a", agent_class="OtherTinyAgent"), entries[1], instance("d")]
+            entries[0] = instance("a", agent_class="OtherTinyAgent")
+            entries[2] = instance("d")
         self.site.write(*entries)
 
     # --- managers ---------------------------------------------------------------------------
@@ -129,7 +134,7 @@ class Subject:
             self.check()
             if time.monotonic() > until:
                 raise ViolationError(f"not within {BOUND:g} s: {what}; {self.describe()}")
-            time.sleep(PAUSE)
+            time.sleep(ASK_PAUSE)
         self.check()
         return True
 
@@ -174,16 +179,18 @@ class Subject:
 
     def pipes_without_reader(self) -> list[str]:
         """The agents whose output nobody reads."""
-        return [
-            name for name, pid in self.process_observer.leaders().items() if not self._is_read(pid)
-        ]
+        readers = [p.pid for p in processes(self.site) if p.kind in ("log daemon", "manager")]
+        leaders = self.process_observer.leaders()
+        return [name for name, pid in leaders.items() if not _is_read(pid, readers)]
 
-    def _is_read(self, pid: int) -> bool:
-        with contextlib.suppress(OSError):
-            pipe = Path(f"/proc/{pid}/fd/1").stat()
-            readers = [p for p in processes(self.site) if p.kind in ("log daemon", "manager")]
-            return any(_reads(reader.pid, pipe) for reader in readers)
-        return True  # it has just ended
+    def left_fork_servers(self) -> list[int]:
+        """The fork servers of managers that have gone."""
+        assert self.manager is not None
+        return [
+            process.pid
+            for process in processes(self.site)
+            if process.kind == "fork server" and process.ppid != self.manager.pid
+        ]
 
     def describe(self) -> str:
         """What is so, for people."""
@@ -193,6 +200,13 @@ class Subject:
         }
         log = self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
         return f"shown {shown}, alive {self.process_observer.leaders()}; the log ends: {log}"
+
+
+def _is_read(pid: int, readers: Iterable[int]) -> bool:
+    with contextlib.suppress(OSError):
+        pipe = Path(f"/proc/{pid}/fd/1").stat()
+        return any(_reads(reader, pipe) for reader in readers)
+    return True  # it has just ended
 
 
 def _reads(pid: int, pipe: os.stat_result) -> bool:
