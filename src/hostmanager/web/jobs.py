@@ -216,12 +216,20 @@ class Jobs:
 
     def _begin_waiting(self) -> None:
         """Begin as many jobs as there are places; only one that has a place has a thread."""
+        failed = []
         with self._lock:
             while self._waiting and self._begun < MAX_RUNNING:
                 job = self._waiting.popleft()
-                self._begun += 1
                 job.state = JobState.RUNNING
-                threading.Thread(target=self._run, args=(job,), daemon=True).start()
+                try:
+                    threading.Thread(target=self._run, args=(job,), daemon=True).start()
+                except RuntimeError as error:  # no more threads
+                    job.error = f"It could not be begun, and nothing was sent: {error}."
+                    failed.append(job)
+                else:
+                    self._begun += 1
+        for job in failed:
+            self._end(job)
 
     # --- in the thread of a job -------------------------------------------------------------
 

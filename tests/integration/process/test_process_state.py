@@ -108,6 +108,16 @@ def test_of_many_processes_the_oldest_states_are_read_and_none_is_older_than_it_
     assert {looks.count(pid) for pid in range(count)} == {7, 8}
 
 
+def test_those_that_are_gone_take_nobodys_turn():
+    looks: list[int] = []
+    conditions = ProcessStateCache(lambda pid: looks.append(pid) or b"S")
+    for turn in range(8):
+        name = "before" if turn < 3 else "renamed"
+        for pid in range(MAX_READS):
+            conditions.get(f"{name}{pid}", pid, 1.0 + turn * CACHE_SECONDS)
+    assert {looks.count(pid) for pid in range(MAX_READS)} == {8}
+
+
 def test_a_sleep_in_the_kernel_is_talked_about_when_it_lasts():
     letters = iter([b"D", b"S", b"D", b"D"])
     conditions = ProcessStateCache(lambda _: next(letters))

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -370,6 +371,22 @@ BROKEN_SERVERS = {
     "hangs after a fork": "control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]\n"
     "control.send(str(os.fork() or os.getpid()).encode()); time.sleep(60)",
 }
+
+
+@pytest.mark.parametrize(("answer", "pause"), [(b"UnfitError: no", 3600), (b"ImportError: no", 60)])
+def test_where_it_does_not_fit_it_is_seldom_tried(answer, pause, tmp_path, monkeypatch):
+    server = tmp_path / "server.py"
+    server.write_text(f"import os; os.write(int(os.sys.argv[1]), {answer!r})")
+    monkeypatch.setattr(control, "SERVER", server)
+    monkeypatch.setattr(control, "START_TIMEOUT", 100)
+    now = 1000.0
+    monkeypatch.setattr(launcher, "time", SimpleNamespace(monotonic=lambda: now))
+    warm = WarmLauncher()
+    warm.start(sys.executable, tmp_path, Environment(dict(os.environ)))
+    now += pause - 1
+    assert not warm.needs_start
+    now += 2
+    assert warm.needs_start
 
 
 @pytest.mark.parametrize("code", BROKEN_SERVERS.values(), ids=BROKEN_SERVERS)

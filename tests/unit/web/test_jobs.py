@@ -53,6 +53,10 @@ def submit(jobs, change):
     return jobs.submit(prepared, change, who="ann", reason="cables", owner="session")
 
 
+def no_more_threads(_):
+    raise RuntimeError("no more threads")
+
+
 def end_of(job):
     wait_for(lambda: job.ended is not None, 30, "the end of a job")
     return job
@@ -110,6 +114,24 @@ def test_a_job_that_waited_begins_when_one_has_ended(monkeypatch):
     assert second.begun.wait(30)
     second.go_on.set()
     assert end_of(waiting).state is end_of(running).state is JobState.DONE
+
+
+def test_a_job_for_which_there_is_no_thread_fails_and_takes_no_place(monkeypatch):
+    monkeypatch.setattr(module, "MAX_RUNNING", 1)
+    jobs, changes = Jobs(), [Change(), Change(), Change()]
+    running = submit(jobs, changes[0])
+    assert changes[0].begun.wait(30)
+    waiting = submit(jobs, changes[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more_threads)
+        changes[0].go_on.set()
+        assert end_of(running).state is JobState.DONE
+        assert end_of(waiting).state is JobState.FAILED
+    assert "no more threads" in waiting.error
+    assert not changes[1].begun.is_set()
+    submit(jobs, changes[2])
+    assert changes[2].begun.wait(30)
+    changes[2].go_on.set()
 
 
 def test_cancelling_what_is_done_changes_nothing():

@@ -40,4 +40,5 @@ class LaunchGate:
         """Launch what is queued, and let all further launches pass."""
         self._passes_left = None
         while self._waiting:
-            self._waiting.popleft()()
+            self._waiting[0]()
+            self._waiting.popleft()  # only now: one that cannot begin, for lack of memory, is not lost

@@ -147,7 +147,8 @@ class LaunchQueue:
         """It serves, or it does not: what waits goes on."""
         self._server_starts = False
         while self._need_server:
-            self._submit(self._need_server.popleft())
+            self._submit(self._need_server[0])
+            self._need_server.popleft()  # only now: this is called again if it raises
 
     # --- a launch -----------------------------------------------------------------------------
 

@@ -101,6 +101,7 @@ class ProcessStateCache:
             self._states.pop(instance_id, None)
             return None
         if now != self._look:
+            self._forget_unasked()
             self._look, self._due = now, frozenset(islice(self._states, MAX_READS))
         before = self._states.get(instance_id)
         if before is not None and before.pid != pid:
@@ -114,6 +115,13 @@ class ProcessStateCache:
         self._states.pop(instance_id, None)
         state = self._states[instance_id] = ProcessState(pid, name, since, now)
         return state
+
+    def _forget_unasked(self) -> None:
+        """Whoever was due in the look before and was not asked for is gone: it takes nobody's turn."""
+        for instance_id in self._due:
+            state = self._states.get(instance_id)
+            if state is not None and self._look - state.observed_at >= CACHE_SECONDS:
+                del self._states[instance_id]
 
 
 def _state_letter(pid: int) -> bytes | None:

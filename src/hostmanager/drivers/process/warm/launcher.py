@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = 60.0
 """Seconds without another attempt after a fork server did not start, or failed repeatedly."""
 
+UNFIT_RETRY_AFTER = 3600.0
+"""The same where a fork server says that it does not fit here: each attempt costs a launch the time of
+its imports, and only another kernel, interpreter or library changes that."""
+
 MAX_FAILURES = 2
 """Fork servers in succession that may fail before they forked anything, and requests that may take
 their time, one after the other."""
@@ -142,7 +146,8 @@ class WarmLauncher:
     def _give_up(self, reason: str) -> None:
         """Launch all cold for a while, and say so."""
         self._failures = 0
-        self._retry_at = time.monotonic() + RETRY_AFTER
+        is_unfit = reason.startswith(UNFIT)
+        self._retry_at = time.monotonic() + (UNFIT_RETRY_AFTER if is_unfit else RETRY_AFTER)
         self._report(reason)
 
     def close(self) -> None:
