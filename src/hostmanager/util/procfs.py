@@ -53,7 +53,7 @@ def read_stat(pid: int) -> list[bytes] | None:
     Raises:
         OSError: It cannot be read, whatever it is (no file descriptors left, say).
     """
-    text = _read_stat(pid)
+    text = read_stat_line(pid)
     fields = (text or b"").rpartition(b")")[2].split()
     return fields if len(fields) > _EXIT_CODE else None
 
@@ -64,10 +64,10 @@ def read_state_letter(pid: int) -> bytes | None:
     Raises:
         OSError: It cannot be read, whatever it is (no file descriptors left, say).
     """
-    return (_read_stat(pid) or b"").rpartition(b") ")[2][:1] or None
+    return (read_stat_line(pid) or b"").rpartition(b") ")[2][:1] or None
 
 
-def _read_stat(pid: int) -> bytes | None:
+def read_stat_line(pid: int) -> bytes | None:
     """The line /proc/PID/stat, which the kernel gives as a whole; see `read_file`."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)

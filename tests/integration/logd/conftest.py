@@ -141,7 +141,8 @@ class LogEnvironment:
         for process in psutil.process_iter(["cmdline"]):
             argv = process.info["cmdline"] or []
             if "hostmanager.logd" in argv and str(self.state) in argv:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):  # it ends by itself, too
+                    process.kill()
 
 
 def numbers(data: bytes) -> list[int]:

@@ -119,7 +119,7 @@ def test_a_stranger_may_be_called_anything(as_stranger):
     "text", [b"", b"1", b"1 (a", b"1 (a) S", b"1 (a) Z 1 2 x", b"1 (a) " + b"x " * 60]
 )
 def test_a_stat_that_makes_no_sense_is_none(monkeypatch, text):
-    monkeypatch.setattr(proc, "read_file", lambda *_: text)
+    monkeypatch.setattr(proc, "read_stat_line", lambda *_: text)
     assert proc.start_ticks(1) is None
     assert proc.parent_pid(1) is None
     assert proc.zombie_exit_code(1) is None

@@ -15,7 +15,7 @@ import requests
 
 from hostmanager.agent.framework.connection import MAX_FRAME_BYTES
 from hostmanager.agent.framework.message_limits import MAX_MESSAGE_BYTES
-from hostmanager.agent.framework.router_session import MAX_WAITING_CALLS
+from hostmanager.agent.framework.start_queue import MAX_WAITING_CALLS
 from hostmanager.agent.operator_messages import MAX_TEXT_CHARS
 from hostmanager.core.requests import MAX_REQUESTS
 from tests.integration.router.steps import wait_ready
