@@ -11,7 +11,7 @@ from tests.support.http_bridge import child, session
 from tests.support.waiting import BUSY_MACHINE
 
 from hostmanager.cli.main import command_parser
-from hostmanager.client.watch.live_site import LiveSite
+from hostmanager.client.watch.live_site import PROBE_ID, LiveSite
 from hostmanager.client.watch.poller import THREAD_NAME
 
 LIMIT = 30.0 * BUSY_MACHINE
@@ -108,3 +108,18 @@ async def test_the_site_config_is_followed(managers, site_file):
         os.replace(written, site_file)  # noqa: PTH105
         await until(live, lambda: states(live) == {"a": "up", "c": "up"})
         assert list(live.site.hosts) == ["daq1", "daq3"]
+
+
+async def test_a_router_that_hangs_does_not_answer_again_because_the_site_config_has_changed(
+    managers, site_file
+):
+    managers.silent.add(PROBE_ID)
+    async with following(site_file, "--answer-time", "0.2") as live:
+        await until(live, lambda: live.router_error)
+        written = site_file.with_suffix(".new")
+        managers.write(written, daq1=["a"], daq3=["c"])
+        os.replace(written, site_file)  # noqa: PTH105
+        await until(live, lambda: list(live.site.hosts) == ["daq1", "daq3"])
+        error = live.router_error
+        managers.released.set()
+        assert error is not None

@@ -171,6 +171,8 @@ class LiveSite:
         updated.set()
 
     def _judge_router(self) -> None:
+        if self._sessions.poller.latest(ROUTER_PROBE) is None:
+            return  # the site config has changed, and it has had no time to answer
         error, before = self._sessions.router_error, self.router_error
         if (error and error.kind) != (before and before.kind):
             self.router_error = error
