@@ -39,9 +39,6 @@ for _number, _usual in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 
-# Agents of the tests import next to nothing: a fork server costs more than it saves them.
-os.environ.setdefault("HM_TEST_WARM", "off")
-
 # autobahn works with asyncio or with Twisted, one of them in a process. In that of the tests it is
 # asyncio, for their clients and for `hostmanager check`. Modules of the manager that are made for
 # Twisted are only looked at here; they run in processes of their own.
