@@ -164,6 +164,13 @@ def stray(host: Host, *argv: str, held: Sequence[int] = ()) -> int:
     return int(output)
 
 
+def end_stray(pid: int) -> None:
+    """End a stray, and wait until init has reaped it: none may be left at the end of a test."""
+    process = psutil.Process(pid)
+    process.kill()
+    process.wait(20)
+
+
 async def test_who_holds_the_lock_is_the_instance_whatever_he_says(host):
     """Only heirs can hold it: without a mark, and whoever its program is."""
     pid = await off(stray, host, "/bin/sleep", "1234")
@@ -262,7 +269,7 @@ async def test_who_holds_the_locks_of_several_is_nobody_yet(host, monkeypatch):
         surveyed = await off(host.driver.discover)
         assert {i: f.pid for i, f in surveyed.items()} == {"a": pid}
     finally:
-        os.kill(pid, 9)
+        await off(end_stray, pid)
 
 
 async def test_what_a_dead_manager_had_just_forked_is_adopted_not_doubled(host, monkeypatch):
@@ -299,7 +306,7 @@ async def test_what_a_dead_manager_had_just_forked_is_seen_by_the_survey(host, m
     pid = await off(stray, host, PYTHON, "-S", "-c", textwrap.dedent(becomes))
     assert await off(host.owner.locked_ids) == {"a"}
     runs = await off(host.owner.discover)
-    os.kill(pid, 9)
+    await off(end_stray, pid)
     assert {i: f.pid for i, f in runs.items()} == {"a": pid}
 
 
@@ -307,7 +314,7 @@ async def test_a_survey_does_not_wait_long_for_a_mark(host, monkeypatch):
     monkeypatch.setattr(ownership, "LOCK_TIMEOUT", 0.1)
     pid = await off(stray, host, "/bin/sleep", "1234")
     runs = await off(host.owner.discover)
-    os.kill(pid, 9)
+    await off(end_stray, pid)
     assert {i: (f.pid, f.fingerprint, f.launched_by_other) for i, f in runs.items()} == {
         "a": (pid, "", False)
     }
