@@ -144,7 +144,10 @@ def ask_range(world: Watched, query: str, begin: float, end: float) -> list[dict
     """What Prometheus answers over a time, a sample for each second."""
     for name, value in {"$__rate_interval": "8s", "$host": ".*", "$agent": ".*"}.items():
         query = query.replace(name, value)
-    answer = world.prometheus.get("/api/v1/query_range", query=query, start=begin, end=end, step=1)
+    after = end + 1  # steps count from the begin: the last one within the time may be too old
+    answer = world.prometheus.get(
+        "/api/v1/query_range", query=query, start=begin, end=after, step=1
+    )
     assert answer["status"] == "success", f"{query}: {answer}"
     return answer["data"]["result"]
 
