@@ -6,6 +6,7 @@ def test_something(host):
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -43,13 +44,18 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
-def open_fds() -> int:
-    """How many file descriptors this process has.
+def open_fds() -> set[tuple[str, str]]:
+    """The file descriptors of this process, each with what it is open on.
 
-    What an earlier test left in a cycle of references is closed first, not in the middle.
+    What an earlier test left in a cycle of references is closed first. Something else of it may
+    be closed in the middle, so only what is new afterwards was lost.
     """
     gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir()))
+    fds = set()
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # that of the directory itself
+            fds.add((fd.name, os.readlink(fd)))
+    return fds
 
 
 class FaultyLoop:

@@ -89,8 +89,11 @@ def measure(leaders: Mapping[str, int], now: float) -> dict[str, Usage]:
     Raises:
         OSError: /proc cannot be read.
     """
-    processes = {pid: found for pid in list_pids() if (found := _read(pid)) is not None}
     owners = {pid: instance_id for instance_id, pid in leaders.items()}
+    # The kernel's own processes have no session, and need not be read. In a container, neither has
+    # what was started from outside.
+    pids = [pid for pid in list_pids() if pid in owners or session_id(pid)]
+    processes = {pid: found for pid in pids if (found := _read(pid)) is not None}
     members: dict[str, list[int]] = {}
     for pid in processes:
         owner = _owner(pid, processes, owners)
@@ -110,9 +113,7 @@ def _owner(pid: int, processes: Mapping[int, _Process], owners: Mapping[int, str
 
 
 def _read(pid: int) -> _Process | None:
-    """Read what all processes of the host are asked; those of the kernel have no session."""
-    if not session_id(pid):
-        return None
+    """Read what all processes of the host are asked."""
     try:
         fields = read_stat(pid)
     except OSError:
