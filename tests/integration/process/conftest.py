@@ -54,7 +54,7 @@ def open_fds() -> set[tuple[str, str]]:
     fds = set()
     for fd in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # that of the directory itself
-            fds.add((fd.name, os.readlink(fd)))
+            fds.add((fd.name, os.fspath(fd.readlink())))
     return fds
 
 
