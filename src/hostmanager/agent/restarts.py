@@ -44,7 +44,7 @@ class RestartOutcome:
         left: Those that are left as they are because they are not to run, and why.
         refused: Those that cannot be restarted, and why; they go on as they are.
         router: The one of `restarting` that runs the router.
-        not_kept: Why a death of this manager would lose the request; empty if it would not.
+        not_saved: Why a death of this manager would lose the request; empty if it would not.
     """
 
     restarting: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class RestartOutcome:
     left: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     router: str | None = None
-    not_kept: str = ""
+    not_saved: str = ""
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ class RestartOutcome:
             )
         lines += [f"Not restarted: {i}: {why.rstrip('.')}." for i, why in self.refused.items()]
         lines += [f"Left as it is: {i}: {why.rstrip('.')}." for i, why in self.left.items()]
-        return (*lines, self.not_kept) if self.not_kept else tuple(lines)
+        return (*lines, self.not_saved) if self.not_saved else tuple(lines)
 
 
 class RestartCoordinator:
@@ -113,7 +113,7 @@ class RestartCoordinator:
         """
         router = await self._router()
         chosen, left, refused = self._sort(ids)
-        not_kept = await self._save(chosen)
+        not_saved = await self._save(chosen)
         router = router if router in chosen else None
         others = [i for i in chosen if i != router]
         for instance_id in others:
@@ -124,7 +124,7 @@ class RestartCoordinator:
         refused |= {i: why for i in others if (why := self._denial_reason(i)) is not None}
         restarting = tuple(i for i in chosen if i not in refused)
         preparing = tuple(i for i in restarting if self._is_preparing(i))
-        return RestartOutcome(restarting, preparing, left, refused, router, not_kept)
+        return RestartOutcome(restarting, preparing, left, refused, router, not_saved)
 
     def _sort(self, ids: Iterable[str]) -> tuple[list[str], dict[str, str], dict[str, str]]:
         chosen: list[str] = []

@@ -54,18 +54,18 @@ def state_directory(
         base = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
         digest = hashlib.sha256(site_path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         path = base / "hostmanager" / f"{encode_id(alerts_id)}@{digest}"
-    remedy = "Name another one with --state-dir."
+    hint = "Name another one with --state-dir."
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
         if status.st_uid != os.getuid():
-            raise StateDirectoryError(f"{path} belongs to another user. {remedy}")
+            raise StateDirectoryError(f"{path} belongs to another user. {hint}")
         if stat.S_IMODE(status.st_mode) & 0o077:
             raise StateDirectoryError(
-                f"Users other than its owner can read {path}. {remedy} Or: chmod 700 {path}"
+                f"Users other than its owner can read {path}. {hint} Or: chmod 700 {path}"
             )
     except OSError as error:
-        raise StateDirectoryError(f"{path} cannot be created: {error.strerror}. {remedy}") from None
+        raise StateDirectoryError(f"{path} cannot be created: {error.strerror}. {hint}") from None
     return path
 
 

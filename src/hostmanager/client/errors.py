@@ -1,4 +1,4 @@
-"""Errors of the client layer. Their texts are for people, and name a remedy where there is one."""
+"""Errors of the client layer. Their texts are for people, and have a hint where there is one."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -47,7 +47,7 @@ def find_crossbar() -> str:
     """Path of the crossbar command: the one beside this Python, else on the PATH.
 
     Raises:
-        RouterError: There is none; the text names the remedy.
+        RouterError: There is none; the text has a hint.
     """
     beside = Path(sys.executable).parent / "crossbar"
     path = str(beside) if os.access(beside, os.X_OK) else shutil.which("crossbar")

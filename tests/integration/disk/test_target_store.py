@@ -39,7 +39,7 @@ async def test_on_a_full_disk_the_error_is_reported_and_saving_retried(small_dis
     assert "No space left" in await flushed(store)
     (small_disk / "filler").unlink()
     clock.advance(SAVE_RETRY_INTERVAL)
-    assert await flushed(store) == store.not_kept == ""
+    assert await flushed(store) == store.not_saved == ""
     assert make().load() == {"a": Target.DOWN}
     clock.advance(SAVE_RETRY_INTERVAL)
     assert not clock.has_timers

@@ -79,7 +79,7 @@ async def test_it_is_on_the_disk_before_the_first_signal(harness):
     harness.world.driver.signal = signal_and_record
     run = harness.world.record().run.run_id
     outcome = await harness.restarts.request(["a"])
-    assert (outcome.restarting, outcome.not_kept) == (("a",), "")
+    assert (outcome.restarting, outcome.not_saved) == (("a",), "")
     assert outcome.lines == ("Restarting: a.",)
     assert saved == [{"a": run}]
     harness.world.clock.advance(30)
@@ -114,8 +114,8 @@ async def test_a_shutdown_leaves_it_on_the_disk_for_the_next_manager(harness):
 async def test_a_restart_that_cannot_be_saved_is_made_and_reported(harness):
     harness.path.parent.write_text("in the way of a directory")
     outcome = await harness.restarts.request(["a"])
-    assert "not kept" in outcome.not_kept
-    assert outcome.lines[-1] == outcome.not_kept
+    assert "not kept" in outcome.not_saved
+    assert outcome.lines[-1] == outcome.not_saved
     harness.world.clock.advance(30)
     assert len(harness.world.driver.launches["a"]) == 2
 

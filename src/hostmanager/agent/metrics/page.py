@@ -7,7 +7,7 @@ from hostmanager.agent.metrics.view import take_view
 from hostmanager.agent.parts import ManagerParts
 from hostmanager.util.network.listen_address import ListenAddress
 
-_REMEDY = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
+_HINT = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
 
 IDLE_WAKE_INTERVAL = 3600.0
 """Seconds between two looks whether to end; it ends with the program."""
@@ -32,7 +32,7 @@ def start_page(
                 make_server,
             )
         except ImportError as error:
-            text = f"--metrics {address}: {error}; {_REMEDY}"
+            text = f"--metrics {address}: {error}; {_HINT}"
             loop.call_soon_threadsafe(parts.messages.emit, text)
             return
         collector = HostManagerCollector(loop, lambda: take_view(parts))

@@ -64,7 +64,7 @@ def take_view(parts: ManagerParts) -> HostView:
         requests={key: histogram.copy() for key, histogram in counts.requests.items()},
         configs={**parts.host.tracker.parse_status, **parts.compose.status()},
         orphans=len(parts.compose.orphans()),
-        targets_kept=not parts.target_store.not_kept,
+        targets_kept=not parts.target_store.not_saved,
         journal_writable=parts.journal.error is None,
         journal_waiting_entries=parts.journal.waiting,
         journal_lost_entries=parts.journal.lost,

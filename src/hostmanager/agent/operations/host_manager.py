@@ -263,8 +263,8 @@ class HostManager:
             self._before = None  # only now: a start that is refused has used nothing up
         else:
             host.start(None, params["requests"], origin=origin)
-        if not_kept := await self.parts.target_store.flush():
-            self.parts.messages.emit(not_kept)
+        if not_saved := await self.parts.target_store.flush():
+            self.parts.messages.emit(not_saved)
 
     def _reload_config(self, session: Any = None) -> "Deferred[TaskResult]":
         """Read the site config again, and follow its changes."""

@@ -200,7 +200,7 @@ def session_data(parts: ManagerParts, child_states: ChildStates | None = None) -
         "config_warnings": {**notices, **parts.compose.warnings()},
         "orphans": parts.compose.orphans(),
         "new_tags": parts.compose.new_tags(parts.snapshot),
-        "not_kept": parts.target_store.not_kept,
+        "not_kept": parts.target_store.not_saved,
         "request_params": list(REQUEST_PARAMS),
         "now": now.wall,  # ages are computed with this clock, not with that of a client
     }

@@ -44,6 +44,6 @@ async def update(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
     if result.lines:
         with log_fields(event="request"):
             parts.messages.emit(audit.request_message(result.summary, origin))
-    not_kept = await parts.target_store.flush()
-    session.data = {"not_kept": not_kept}
-    return result.ok, " ".join(filter(None, (result.text, not_kept)))
+    not_saved = await parts.target_store.flush()
+    session.data = {"not_kept": not_saved}
+    return result.ok, " ".join(filter(None, (result.text, not_saved)))

@@ -207,16 +207,16 @@ class TargetStore:
         """Wait until all requests are saved; not for ever.
 
         Returns:
-            What is wrong, as in `not_kept`.
+            What is wrong, as in `not_saved`.
         """
         if self._job is not None and not self._job.done():
             await asyncio.wait(
                 [asyncio.wrap_future(self._job)], timeout=max_seconds or HUNG_DISK_TIMEOUT
             )
-        return self.not_kept
+        return self.not_saved
 
     @property
-    def not_kept(self) -> str:
+    def not_saved(self) -> str:
         """Why the latest request would be lost with this manager; empty if it is on the disk."""
         if self._job is None or (self._job.done() and not self._error):
             return ""

@@ -25,7 +25,7 @@ class FileProblem:
     Attributes:
         line: Where; None: in no single line.
         severity: The class of hm.css.
-        text: A sentence, with its remedy.
+        text: A sentence, with a hint.
     """
 
     line: int | None

@@ -43,9 +43,9 @@ REPLACE = "hostmanager.agent.targets.store.replace_file"
 
 async def flushed(store: TargetStore) -> str:
     with patch("hostmanager.agent.targets.store.HUNG_DISK_TIMEOUT", 30.0):  # for a slow disk
-        not_kept = await store.flush()
-    assert "takes long" not in not_kept
-    return not_kept
+        not_saved = await store.flush()
+    assert "takes long" not in not_saved
+    return not_saved
 
 
 async def test_targets_are_loaded(path, make):
@@ -302,7 +302,7 @@ async def test_a_hanging_disk_delays_no_request_for_long(path, make, monkeypatch
     store.set_targets({"a": Target.DOWN})
     assert "is its disk hanging?" in await store.flush()
     hangs.set()
-    assert await flushed(store) == store.not_kept == ""
+    assert await flushed(store) == store.not_saved == ""
 
 
 async def test_what_fails_after_a_long_hang_is_tried_again(path, make, clock, monkeypatch):
