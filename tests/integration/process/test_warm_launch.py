@@ -361,6 +361,12 @@ def test_too_few_agents_have_no_fork_server(tmp_path):
         warm.close()
 
 
+FORKED = """
+control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]
+pid = os.fork()
+if not pid: os.execvp('sleep', ['sleep', '60'])
+socket.socket(fileno=fds[0]).send(b'{"pid": %d}' % pid)
+"""
 BROKEN_SERVERS = {
     "ends": "",
     "says why": "control.send(b'UnfitError: no')",
@@ -369,6 +375,8 @@ BROKEN_SERVERS = {
     "socket.socket(fileno=fds[0]).send(b'{}')",
     "ends at a request": "control.send(b'ready'); control.recv(1)",
     "forks and ends": "control.send(b'ready'); socket.recv_fds(control, 1, 8); os.fork()",
+    "ends after a fork": FORKED,
+    "means another one": f"{FORKED}\ncontrol.send(b'1'); time.sleep(60)",
     "hangs after a fork": "control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]\n"
     "control.send(str(os.fork() or os.getpid()).encode()); time.sleep(60)",
 }
@@ -432,6 +440,28 @@ def test_a_file_that_changed_on_disk_is_imported_anew(launches, tmp_path, monkey
         (tmp_path / "agent.log").touch()  # what agents write there is nothing to import
         assert is_forked(launches.launch("k", "--wait").pid)
         assert launches.warm.pid == server
+    finally:
+        launches.warm.close()
+
+
+def test_it_is_preferred_as_the_manager_is_and_agents_are_not(
+    privileged, launches, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(control, "manager_nice", lambda: -7)
+    monkeypatch.setattr(launches, "warm", WarmLauncher())
+
+    def precedence(pid: int) -> list[int]:
+        group = Path(f"/proc/{pid}/autogroup")
+        of_session = int(group.read_text().split()[-1]) if group.exists() else None
+        return [os.getpriority(os.PRIO_PROCESS, pid), of_session]
+
+    try:
+        agent = launches.launch("m", "--wait")
+        server = launches.warm.pid
+        expected = -7 if Path("/proc/self/autogroup").exists() else None
+        assert precedence(server) == [-7, expected]
+        usual = os.getpriority(os.PRIO_PROCESS, 0)
+        assert precedence(agent.pid) == [usual, None if expected is None else 0]
     finally:
         launches.warm.close()
 

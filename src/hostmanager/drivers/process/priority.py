@@ -45,10 +45,16 @@ def raise_manager_priority() -> bool:
     return True
 
 
+def manager_nice() -> int:
+    """The niceness that the manager was raised to, or 0."""
+    main = os.getpid()
+    return _nice(main) if os.sched_getscheduler(main) & os.SCHED_RESET_ON_FORK else 0
+
+
 def inherit_manager_priority() -> None:
     """Give this thread the priority of the main thread, which threads do not inherit."""
-    main = os.getpid()
-    if os.sched_getscheduler(main) & os.SCHED_RESET_ON_FORK and (nice := _nice(main)) < 0:
+    nice = manager_nice()
+    if nice < 0:
         try:
             _raise_thread_priority(nice)
         except OSError as error:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from hostmanager.drivers.process.priority import manager_nice
 from hostmanager.util.secret import Environment
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ MAX_COMMAND_BYTES = 16384
 """Room for the command line of an agent; a longer one is launched cold."""
 
 MAX_ANSWER_BYTES = 4096
+
+NOT_UNDERSTOOD = "what it says is not understood"
 
 
 class WarmLaunchError(Exception):
@@ -93,10 +96,11 @@ class ForkServerProcess:
     def __init__(self, python: str, cwd: Path, env: Environment) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.has_forked = self.ended = False
+        command = (python, os.fspath(SERVER))
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    (python, SERVER, str(theirs.fileno()), " " * MAX_COMMAND_BYTES),
+                    (*command, str(theirs.fileno()), str(manager_nice()), " " * MAX_COMMAND_BYTES),
                     cwd=cwd,
                     env=env,
                     stdin=subprocess.DEVNULL,
@@ -131,9 +135,21 @@ class ForkServerProcess:
         """Have a process forked that becomes what the first of these files says.
 
         Raises:
-            NoForkServerError: It has ended before it did.
+            NoForkServerError: It has ended before it did, or has imported what is out of date.
             WarmLaunchError: It does not, or the process could not become that.
         """
+        process, problem = self._request(fds)
+        try:
+            self._confirm(process.pid)
+            if problem is not None:
+                raise WarmLaunchError(problem)
+        except BaseException:
+            process.abandon()
+            raise
+        return process
+
+    def _request(self, fds: tuple[int, ...]) -> tuple[WarmProcess, str | None]:
+        """Return what it forked, and why it cannot become an agent."""
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -147,31 +163,40 @@ class ForkServerProcess:
         except (OSError, ValueError, KeyError, TypeError) as error:
             channel.close()
             self._end_with_fork()
-            if isinstance(error, ConnectionError):
-                raise NoForkServerError("it ended while it forked") from None
-            raise ServerError(_reason(error)) from error
+            raise _failure(error) from error
+        return WarmProcess(pid, channel), told.get("error")
+
+    def _confirm(self, pid: int) -> None:
+        """Return when it says that what it forked may become an agent."""
+        try:
+            announced = self._announcement(FORK_TIMEOUT)
+        except (OSError, ValueError) as error:
+            self.end()
+            raise _failure(error) from error
+        if announced == (pid, "changed"):
+            self.end()
+            raise NoForkServerError("what it imported has changed on disk")
+        if announced != (pid, ""):
+            self.end()
+            raise ServerError(NOT_UNDERSTOOD)
         self.has_forked = True
-        if self._announced_pid(FORK_TIMEOUT) != pid:
-            self.end()  # it ended, or hangs, after the fork
-        if "error" in told:
-            WarmProcess(pid, channel).abandon()
-            raise WarmLaunchError(str(told["error"]))
-        return WarmProcess(pid, channel)
 
     def _end_with_fork(self) -> None:
         """End it, and what it may have forked for this request alone."""
         self._kill()  # what it says now is its last word
-        pid = self._announced_pid(0)
-        if pid is not None:
+        with suppress(OSError, ValueError):
+            pid, _ = self._announcement(0)
             _kill_and_reap(pid)
         self.end()
 
-    def _announced_pid(self, timeout: float) -> int | None:
-        """What it says that it forked: one message for each request."""
-        with suppress(OSError, ValueError):
-            self._control.settimeout(timeout)
-            return int(self._control.recv(MAX_ANSWER_BYTES))
-        return None
+    def _announcement(self, timeout: float) -> tuple[int, str]:
+        """What it says that it forked, one message for each request, and what is wrong with it."""
+        self._control.settimeout(timeout)
+        answer = self._control.recv(MAX_ANSWER_BYTES)
+        if not answer:
+            raise ConnectionResetError
+        pid, _, problem = answer.decode().partition(" ")
+        return int(pid), problem
 
     def interrupt(self) -> None:
         """Kill it; whoever waits for it does not, any more. From any thread."""
@@ -196,10 +221,12 @@ class ForkServerProcess:
             self._process.wait(KILL_TIMEOUT)
 
 
-def _reason(error: Exception) -> str:
+def _failure(error: Exception) -> ServerError | NoForkServerError:
+    if isinstance(error, ConnectionError):
+        return NoForkServerError("it ended while it forked")
     if isinstance(error, TimeoutError):
-        return f"it hangs: nothing was forked within {FORK_TIMEOUT:g} s"
-    return str(error) if isinstance(error, OSError) else "what it says is not understood"
+        return ServerError(f"it hangs: nothing was forked within {FORK_TIMEOUT:g} s")
+    return ServerError(str(error) if isinstance(error, OSError) else NOT_UNDERSTOOD)
 
 
 def _log_output(pipe: IO[bytes]) -> None:

@@ -46,6 +46,8 @@ REACTOR = "twisted.internet.reactor"
 
 MAX_REQUEST_FDS = 8
 
+AUTOGROUP = "/proc/self/autogroup"
+
 
 def _comm(new: str = "") -> str:
     """The name of this process (/proc/PID/comm); sets it, if there is a new one."""
@@ -53,15 +55,32 @@ def _comm(new: str = "") -> str:
         return str(file.write(new)) if new else file.read().removesuffix("\n")
 
 
+def _raise_priority(nice: int) -> int:
+    """Be preferred as the manager is, as far as that is allowed; returns the niceness before.
+
+    Else a hundred agents that start would keep it from forking the next one. priority.py
+    has the reasons.
+    """
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    if nice < 0:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+            with open(AUTOGROUP, "w") as file:  # of its session, in which it is alone
+                file.write(str(nice))
+    return usual
+
+
 class ForkServer:
     """Imports, then forks for each request.
 
     Args:
         control: Connected to the manager.
+        nice: Its niceness if below 0; agents get the one that it was started with.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, nice: int) -> None:
         since = time.time()
+        self._agents_nice = _raise_priority(nice)
         self._name = _comm()
         if not sys.flags.safe_path:
             sys.path[0] = os.getcwd()  # as `python -m` has it
@@ -93,13 +112,16 @@ class ForkServer:
         """Fork until the manager is gone. Returns in the forked process: what it has to execute."""
         while True:
             data, fds, _, _ = socket.recv_fds(self._control, 1, MAX_REQUEST_FDS)
-            # Exit code 0: start another one.
-            if not data or self._stamps.changed():
+            if not data:
                 os._exit(0)
             pid = self._cloner.fork()
             if pid == 0:
                 return self._become_agent(fds)
-            self._control.send(str(pid).encode())
+            # While the process becomes an agent; if it is not to be one, it has not begun.
+            changed = self._stamps.changed()
+            self._control.send(f"{pid} changed".encode() if changed else str(pid).encode())
+            if changed:
+                os._exit(0)
             for fd in fds:
                 os.close(fd)
 
@@ -129,7 +151,6 @@ class ForkServer:
 
     def _prepare(self, request: dict[str, object], given: list[int]) -> None:
         argv, environ = request["argv"], request["env"]
-        os.setsid()
         os.chdir(request["cwd"])  # type: ignore[arg-type]
         output, *lock = given
         os.dup2(output, 1)
@@ -146,6 +167,9 @@ class ForkServer:
         importlib.invalidate_caches()
         if "numpy.random" in sys.modules:  # Python's own generator renews itself
             sys.modules["numpy.random"].seed()
+        # Last: until here it is preferred, as others wait for it.
+        os.setpriority(os.PRIO_PROCESS, 0, self._agents_nice)
+        os.setsid()
 
 
 def _end_library_threads() -> None:
@@ -179,10 +203,10 @@ def _replace_main(spec: ModuleSpec, argv: list[str]) -> None:
 
 
 def main() -> CodeType:
-    """Serve the manager at the other end of the socket whose descriptor is the first argument."""
+    """Serve the manager at the other end of a socket; arguments: its descriptor, and a niceness."""
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
-        server = ForkServer(control)
+        server = ForkServer(control, int(sys.argv[2]))
     except BaseException as error:
         with contextlib.suppress(OSError):
             control.send(f"{type(error).__name__}: {error}".encode()[:1000])
