@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import sync_playwright
 
 from hostmanager.demo.environment import DemoEnvironment
-from hostmanager.testing.crossbar_router import free_port
+from hostmanager.testing.ports import free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 
-from hostmanager.testing.crossbar_router import free_port
+from hostmanager.testing.ports import free_port
 
 
 class MailServer:

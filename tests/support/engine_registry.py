@@ -3,12 +3,12 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Self
 
+from hostmanager.testing.ports import free_port
 from tests.support.engine import HOW, Engine, MissingError
 from tests.support.waiting import wait_for
 
@@ -28,7 +28,7 @@ class Registry:
         self._program = program
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{free_port()}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -88,9 +88,3 @@ class Registry:
         assert self._process is None or self._process.poll() is None, "the registry has ended"
         with urllib.request.urlopen(f"http://{self.address}/v2/", timeout=2) as answer:
             return bool(answer.status == 200)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

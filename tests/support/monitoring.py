@@ -15,7 +15,7 @@ import requests
 import yaml
 
 from hostmanager.integrations import INTEGRATIONS
-from hostmanager.testing.crossbar_router import free_port
+from hostmanager.testing.ports import free_port
 from tests.support.waiting import wait_for
 
 PACKAGES = {

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import requests
 
-from hostmanager.testing.crossbar_router import CrossbarRouter, free_port
+from hostmanager.testing.crossbar_router import CrossbarRouter
+from hostmanager.testing.ports import free_port
 from tests.support.demos import HOSTMANAGER
 from tests.support.managers import Manager
 from tests.support.processes import kill_all

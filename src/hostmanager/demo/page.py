@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostmanager.testing.crossbar_router import free_port
+from hostmanager.testing.ports import free_port
 
 USUAL_PORT = 8090
 

@@ -18,7 +18,8 @@ from hostmanager.demo.page import port_problem
 from hostmanager.demo.plain_output import PlainOutput
 from hostmanager.demo.site import MANAGER
 from hostmanager.demo.status import ManagerWatch
-from hostmanager.testing.crossbar_router import RouterError, find_crossbar, free_port
+from hostmanager.testing.crossbar_router import RouterError, find_crossbar
+from hostmanager.testing.ports import free_port
 
 if TYPE_CHECKING:
     from hostmanager.demo.live_table import StatusTable

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import psutil
+
+from hostmanager.testing.ports import free_port
 
 START_TIMEOUT = 90.0  # seconds; 3 s are usual, 18 s on a busy machine; one that ends is noticed
 STOP_TIMEOUT = 10.0  # seconds for a polite end; 0.5 s are usual
@@ -54,14 +55,6 @@ def find_crossbar() -> str:
     if path is None:
         raise RouterError(f"crossbar, the WAMP router, is not installed. Remedy: {REMEDY}")
     return path
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody used a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write_config(directory: Path, port: int, realm: str, address_root: str) -> Path:

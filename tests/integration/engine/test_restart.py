@@ -8,6 +8,7 @@ import pytest
 
 from hostmanager.agent.operations.session_data import session_data
 from hostmanager.core.policy import Policy, RestartPolicy
+from hostmanager.testing.ports import free_port
 from tests.integration.engine.hosts import entry, running
 from tests.support.engine_projects import service
 
@@ -274,12 +275,6 @@ async def test_an_image_that_arrives_is_used_at_once(project, registry):
 
 
 # --- the router among the services ------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> dict:

@@ -9,7 +9,8 @@ from typing import Any
 
 import requests
 
-from hostmanager.testing.crossbar_router import CrossbarRouter, free_port
+from hostmanager.testing.crossbar_router import CrossbarRouter
+from hostmanager.testing.ports import free_port
 from tests.integration.router.steps import Program, wait_child
 from tests.support.clients import children, client
 from tests.support.managers import command

@@ -8,7 +8,8 @@ import yaml
 
 from hostmanager.cli.main import main
 from hostmanager.testing import crossbar_router as routers
-from hostmanager.testing.crossbar_router import CrossbarRouter, free_port
+from hostmanager.testing.crossbar_router import CrossbarRouter
+from hostmanager.testing.ports import free_port
 
 PERMITTED = {"call": True, "register": True, "publish": True, "subscribe": True}
 

@@ -11,9 +11,9 @@ from hostmanager.testing.crossbar_router import (
     CrossbarRouter,
     RouterError,
     find_crossbar,
-    free_port,
     write_config,
 )
+from hostmanager.testing.ports import free_port
 from tests.support.processes import alive
 from tests.support.waiting import wait_for
 

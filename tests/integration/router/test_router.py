@@ -10,7 +10,8 @@ import pytest
 import yaml
 from ocs.ocs_client import OCSClient
 
-from hostmanager.testing.crossbar_router import CrossbarRouter, free_port
+from hostmanager.testing.crossbar_router import CrossbarRouter
+from hostmanager.testing.ports import free_port
 from tests.integration.router.proxy import Cable
 from tests.integration.router.steps import outcome, wait_gone, wait_ready, wait_states
 from tests.support.clients import call, client, states

@@ -8,7 +8,7 @@ import requests
 from tests.support.demos import HOSTMANAGER
 from tests.support.web import WebServer
 
-from hostmanager.testing.crossbar_router import free_port
+from hostmanager.testing.ports import free_port
 
 SITE = """\
 hub:
