@@ -14,7 +14,7 @@ from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.support.clients import client
 from tests.support.processes import alive, kill_all, processes, processes_of
 from tests.support.sites import Site, instance
-from tests.support.waiting import wait_for
+from tests.support.waiting import BUSY_MACHINE, wait_for
 
 
 class Run:
@@ -56,7 +56,7 @@ def test_an_ok_agent_ends_at_once_on_request(offline, number):
     run = Run(offline).up()
     started = time.monotonic()
     assert run.send_signal(number).code() == 0
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 1 * BUSY_MACHINE
     assert [got.name for got in offline.signals("a")] == [number.name]
 
 
@@ -87,7 +87,7 @@ def test_slow_stop_takes_its_time_from_the_first_signal_on(offline):
     run.send_signal(signal.SIGINT)
     time.sleep(0.1)  # the second signal comes later
     assert run.send_signal(signal.SIGTERM).code() == 0
-    assert 0.45 < time.monotonic() - started < 2
+    assert 0.45 < time.monotonic() - started < 2 * BUSY_MACHINE
 
 
 def test_stubborn_ends_on_sigterm_only(offline):
@@ -112,7 +112,7 @@ def test_chatty_writes_numbered_lines_at_its_rate(offline):
     wait_for(note.exists, 10, "all to be written")
     lines, size, seconds = note.read_text().split()
     assert (int(lines), int(size)) == (10_000, 1_000_000)
-    assert 0.45 < float(seconds) < 2
+    assert 0.45 < float(seconds) < 2 * BUSY_MACHINE
     numbers = [line.split()[0] for line in run.out.read_bytes().splitlines() if b" ..." in line]
     assert [int(number) for number in numbers] == list(range(10_000))
 

@@ -58,7 +58,7 @@ def other_users(uid: int = STRANGER) -> Iterator[StartAs]:
             **options,
         )
         started.append(process)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not Path(f"/proc/{process.pid}/environ").read_bytes():  # in the middle of an exec
             assert time.monotonic() < until
         return process

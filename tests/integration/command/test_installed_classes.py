@@ -82,7 +82,7 @@ def test_a_plugin_that_leaves_a_thread_does_not_hold_the_probe(plugins):
     source = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
     start = time.monotonic()
     assert "FakeDataAgent" in installed(plugins(busy=source + "; agents = {}")).classes
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 50
 
 
 def test_a_plugin_that_ends_the_process_makes_the_classes_unknown(plugins):

@@ -13,7 +13,7 @@ from hostmanager.composefile.command import Compose, ComposeError
 from hostmanager.composefile.symlinks import watch_targets
 from hostmanager.composefile.watcher import ComposeFileWatcher
 
-LIMIT = 30.0
+LIMIT = 60.0
 A = "services: {a: {image: 'lab/a:1'}}\n"
 AB = "services: {a: {image: 'lab/a:1'}, b: {image: 'lab/b:1'}}\n"
 BROKEN = "services:\n  a: {image: 'x'\n"

@@ -14,7 +14,7 @@ from hostmanager.composefile.command import Compose
 from hostmanager.composefile.model import ComposeFile
 from hostmanager.composefile.watcher import ComposeFileWatcher
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 @pytest.fixture

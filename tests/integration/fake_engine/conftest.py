@@ -12,7 +12,7 @@ from hostmanager.drivers.compose.engine import Engine
 from hostmanager.drivers.compose.watcher import ContainerWatcher
 from tests.integration.fake_engine.server import FakeEngine
 
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 async def until(what: str, predicate: Callable[[], Any], limit: float = LIMIT) -> None:

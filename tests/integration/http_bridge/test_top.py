@@ -10,6 +10,7 @@ import time
 import pytest
 from rich.console import Console
 from tests.support.http_bridge import child, session
+from tests.support.waiting import BUSY_MACHINE
 from tests.unit.cli.top.site import on_screen
 
 from hostmanager.cli.options import add_common, add_selection
@@ -44,7 +45,7 @@ def ask(site_file):
 STAMP = "2026-01-31T12:00:00+0000 "
 
 
-async def until(app, pilot, expected, limit=20.0):
+async def until(app, pilot, expected, limit=20.0 * BUSY_MACHINE):
     """Wait until this can be read, however it is wrapped."""
     end = time.monotonic() + limit
     while expected not in (text := " ".join("\n".join(on_screen(app)).split())):
@@ -262,11 +263,11 @@ async def test_a_failure_of_the_view_itself_shows_no_password(bridge, site_file,
     with pytest.raises(RuntimeError, match="broken here"):
         async with app.run_test(size=(80, 24)) as pilot:
             source.fetch = broken
-            end = time.monotonic() + 20
+            end = time.monotonic() + 20 * BUSY_MACHINE
             while app.return_code is None and time.monotonic() < end:
                 await pilot.pause(0.05)
     assert app.return_code == 1
-    end = time.monotonic() + 20
+    end = time.monotonic() + 20 * BUSY_MACHINE
     while "RuntimeError: broken here" not in stderr.getvalue():
         assert time.monotonic() < end
         await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ import pytest
 from hostmanager.logd import rotation
 from hostmanager.logd.client import LogDaemonClient
 from tests.integration.logd.conftest import COMPRESS_TIMEOUT, NUMBERED, numbers
-from tests.support.waiting import wait_for
+from tests.support.waiting import BUSY_MACHINE, wait_for
 
 MARKER = re.compile(
     rb"^\[hostmanager: (\d+) bytes lost between (\S+Z) and (\S+Z): ([^\]]+)\]$", re.MULTILINE
@@ -210,9 +210,9 @@ def test_a_full_disk_neither_stops_nor_slows_an_agent_and_the_loss_is_reported(e
     agent = env.agent("a", NUMBERED, 200_000, 10e6, 100, result)
     assert agent.wait(60) == 0
     worst, waited, took = map(float, result.read_text().split())
-    assert worst < 0.5
-    assert waited < 1
-    assert took < 3
+    assert worst < 0.5 * BUSY_MACHINE
+    assert waited < 1 * BUSY_MACHINE
+    assert took < 3 * BUSY_MACHINE
     full = env.current_output("a")
     assert 1_000_000 < len(full) < 2_100_000
     os.truncate(env.files / "a.out", 50_000)

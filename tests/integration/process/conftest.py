@@ -35,7 +35,7 @@ PYTHON = sys.executable
 KILLED = ExitStatus(signal=9, detail="not from the manager; perhaps out of memory")
 """The end of a process that somebody else has killed."""
 
-LOCK_TIMEOUT = 20.0
+LOCK_TIMEOUT = 60.0
 """Seconds after which something that should happen did not."""
 
 

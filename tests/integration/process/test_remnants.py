@@ -123,7 +123,7 @@ async def test_sigterm_and_sigkill_go_to_the_whole_group(host):
 async def test_what_is_left_behind_is_named_ended_and_only_then_gone(host):
     pid = await ready(host, "a", "/bin/sh", "-c", LEAVES_A_CHILD)
     (child,) = psutil.Process(pid).children()
-    await until(lambda: child.name() == "sleep", "no copy of the shell any more")
+    await until(lambda: child.cmdline() == ["sleep", "1000"], "no copy of the shell any more")
     psutil.Process(pid).kill()
     left = await host.next("a")
     assert isinstance(left, ExitedWithRemnants)

@@ -48,7 +48,7 @@ def sleeper(tmp_path) -> Iterator[Sleeper]:
         env = {marks.ENV_VAR: str(mark)}
         started.append(subprocess.Popen(["/bin/sleep", "1000"], env=env, start_new_session=True))
         # Popen returns at the exec; its environment can be read a moment after that.
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while marks.inspect(started[-1].pid, owner.identity.owns) is None:
             assert time.monotonic() < end, "its mark cannot be read"
             time.sleep(0.001)

@@ -296,6 +296,7 @@ def test_an_idle_journal_sleeps(journal):
         return [line for line in status.read_text().splitlines() if "ctxt" in line]
 
     time.sleep(0.1)  # the flush is over
+    wait_for(lambda: "S (sleeping)" in status.read_text(), 10, "the writer to sleep")
     before = switches()
     time.sleep(1.0)  # the length is the point
     assert switches() == before

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support.waiting import BUSY_MACHINE
 from tests.unit.cli.top.site import FakeSource, agent, dead, dying, host, on_screen, usual
 from textual import events
 
@@ -52,7 +53,7 @@ class View:
         """The same, however it is wrapped."""
         return " ".join(self.text.split())
 
-    async def until(self, text, limit=20.0):
+    async def until(self, text, limit=20.0 * BUSY_MACHINE):
         """Wait until this can be read, wrapped or not: its second line may come a moment later."""
         end = time.monotonic() + limit
         while text not in self.text and text not in self.words:
