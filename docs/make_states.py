@@ -4,6 +4,7 @@ Run it with ``python docs/make_states.py``. The arrows are found by trying: ever
 event and every combination of what else can be known goes through `transitions.table.step`.
 """
 
+import functools
 import itertools
 import sys
 from collections import defaultdict
@@ -228,8 +229,10 @@ FACTS = (
 )
 
 
-def records(state: State) -> Iterator[InstanceRecord]:
+@functools.cache
+def records(state: State) -> list[InstanceRecord]:
     """Every combination of the facts that decide, in one state."""
+    found = []
     for facts in itertools.product(*FACTS):
         entry, target, replaced, removing, inoperable, next_start_at, streak, restart = facts
         is_known = state is not State.UNOBSERVED and not (state is State.INOPERABLE and inoperable)
@@ -248,10 +251,11 @@ def records(state: State) -> Iterator[InstanceRecord]:
             completion=Completion(0.0) if is_done(entry, target, state) else None,
         )
         if not is_impossible(record):
-            yield record
+            found.append(record)
         held = replace(record, request=replace(record.request, is_held=True))
         if state is State.UP and record.must_stop and not is_impossible(held):
-            yield held
+            found.append(held)
+    return found
 
 
 def is_done(entry: InstanceSpec, target: Target, state: State) -> bool:
@@ -293,6 +297,7 @@ def blocks_restart(record: InstanceRecord) -> bool:
     return record.spec.inoperable_reason is not None and not record.spec.has_no_service
 
 
+@functools.cache
 def outcomes(state: State, kind: EventType) -> list[str]:
     """The states that this event can lead to, in the order of the table."""
     found = set()

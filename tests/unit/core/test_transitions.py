@@ -152,7 +152,7 @@ EXPECTED_CELLS = {
 ALL_CELLS = list(itertools.product(State, EVENT_TYPES))
 
 
-IMPOSSIBLE_STRIDE = max(1, 35 // TIMES)
+IMPOSSIBLE_STRIDE = max(1, 140 // TIMES)
 """Of records that cannot be, one of so many is looked at: no event makes one of them (below)."""
 
 

@@ -1,5 +1,6 @@
 """docs/states.md is made from the table; this fails when somebody forgot to make it again."""
 
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hostmanager.core.record import State
 DOCS = Path(__file__).parents[3] / "docs"
 
 
+@functools.cache
 def generator():
     spec = importlib.util.spec_from_file_location("make_states", DOCS / "make_states.py")
     module = importlib.util.module_from_spec(spec)
