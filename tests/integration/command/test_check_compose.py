@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from tests.support.plugins import ask_plugins_once
 
 from hostmanager.cli.main import main
 
@@ -41,6 +42,7 @@ def compose(tmp_path):
 @pytest.fixture
 def check(tmp_path, compose, monkeypatch, capsys):
     """Check a site; `hosts` are lists of entries. Lines without the directory."""
+    ask_plugins_once(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{compose.parent}:/nonexistent")
 

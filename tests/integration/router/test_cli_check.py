@@ -10,6 +10,7 @@ from hostmanager.cli.main import main
 from hostmanager.testing import crossbar_router as routers
 from hostmanager.testing.crossbar_router import CrossbarRouter
 from hostmanager.testing.ports import free_port
+from tests.support.plugins import ask_plugins_once
 
 PERMITTED = {"call": True, "register": True, "publish": True, "subscribe": True}
 
@@ -47,8 +48,10 @@ def odd_router(no_router_is_left, tmp_path_factory):
 
 
 @pytest.fixture
-def checked(odd_router, tmp_path, capsys):
+def checked(odd_router, tmp_path, monkeypatch, capsys):
     """Check a site whose hub has these values instead of the right ones."""
+
+    ask_plugins_once(monkeypatch)
 
     def go(*arguments, host=None, here=False, **hub):
         right = {
