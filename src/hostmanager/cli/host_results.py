@@ -1,75 +1,92 @@
-"""The results of one operation on several managers: lines, JSON, exit status."""
+"""What managers do once requested: the question before it, its progress, the results, exit status."""
 
 import argparse
-from collections.abc import Callable, Mapping
 
+from hostmanager.cli.confirmation import DRY_RUN, confirm
 from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, CommandError
 from hostmanager.cli.output import Output
-from hostmanager.client.change.stops import lost_reason_text
+from hostmanager.client.change.prepared import PreparedChange, ProgressRow, RunningChange
 from hostmanager.client.errors import ManagerError
-from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
-from hostmanager.client.managers.multi_host import HostResults, TargetManagers, run_on_all
 
 
-def request_on_all(
-    targets: TargetManagers,
-    job: Callable[[ManagerClient], OperationResult],
-    args: argparse.Namespace,
-    output: Output,
-    *,
-    interrupted: str,
-    code: int = OK,
-    besides: HostResults | None = None,
-    **content: object,
+def carry_out(
+    change: PreparedChange, args: argparse.Namespace, output: Output, *, see_also: str = ""
 ) -> int:
-    """Have managers do something, and print the results; returns the exit status.
+    """Confirm a change, have managers carry it out, print the results; or say that it is a dry run.
 
     Args:
-        targets: The managers.
-        job: What each is to do; it may take `args.timeout`, and two answers.
+        change: The change.
         args: The command line.
         output: Where to print.
-        interrupted: What goes on after Ctrl-C, as a sentence.
-        code: The exit status so far.
-        besides: Results to print as well.
-        content: What the JSON has besides.
+        see_also: What to do after Ctrl-C, as a sentence.
+
+    Returns:
+        The exit status.
 
     Raises:
-        CommandError: It was interrupted.
+        CommandError: It was interrupted, or not confirmed.
     """
-    limit = args.timeout + 2 * args.answer_time
+    code = prepared_code(change)
+    if args.dry_run:
+        output.line(DRY_RUN)
+        return output.emit_json(code, **change.content, dry_run=True)
+    confirm(change.stops, args, output)
+    if change.notice:
+        output.warn(change.notice)
+    if change.start is not None:
+        rows = _execute(change.start(), output, see_also)
+    else:  # what was shown before says so
+        rows = [
+            ProgressRow(host, "", "failed", str(error), unreachable=error.unreachable)
+            for host, error in change.errors.items()
+        ]
+    codes = [OK if r.state == "done" else UNREACHABLE if r.unreachable else FAILED for r in rows]
+    hosts = [
+        {
+            "host": _place(row),
+            "ok": row.state == "done",
+            "answers": not row.unreachable,
+            "text": row.text,
+        }
+        for row in rows
+    ]
+    code = max([code, *codes])
+    return output.emit_json(code, **change.content, dry_run=False, hosts=hosts)
+
+
+def prepared_code(change: PreparedChange) -> int:
+    """The exit status for what is known before anything is done."""
+    codes = [error_code(error) for error in change.errors.values()]
+    return max([FAILED if change.is_incomplete else OK, *codes])
+
+
+def _execute(running: RunningChange, output: Output, see_also: str) -> list[ProgressRow]:
+    """Carry it out; print the messages of managers as they come, then the results."""
+    shown = set(running.rows())
+
+    def show_messages() -> None:
+        for row in running.rows():
+            if row.state == "pending" and row not in shown:
+                shown.add(row)
+                output.line(f"{row.host}: {row.text}", "dim")
+
     try:
-        results = run_on_all(targets, job, args.answer_time, limit)
+        running.execute(show_messages)
     except KeyboardInterrupt:
-        raise CommandError(f"Interrupted. {interrupted}", INTERRUPTED) from None
-    hosts = [host for host, manager in targets.managers.items() if manager.loses_reason]
-    if hosts:
-        output.warn(lost_reason_text(hosts))
-    of_hosts = []
-    for host, result in (*results.items(), *(besides or {}).items()):
-        answers, ok, text = True, False, str(result)
-        if isinstance(result, ManagerError):
-            answers = not result.unreachable
-            code = max(code, error_code(result))
-        else:
-            ok, text = result.ok, result.text
-            code = max(code, OK if ok else FAILED)
-        line = f"{host}: {text or 'done'}"
-        output.line(line if ok else f"! {line}", "" if ok else "red")
-        of_hosts.append({"host": host, "ok": ok, "answers": answers, "text": text})
-    return output.emit_json(code, hosts=of_hosts, **content)
+        texts = ["Interrupted.", *running.notices(), see_also]
+        raise CommandError(" ".join(filter(None, texts)), INTERRUPTED) from None
+    for notice in running.notices():
+        output.warn(notice)
+    for row in running.rows():
+        ok = row.state == "done"
+        output.line(f"{'' if ok else '! '}{_place(row)}: {row.text}", "" if ok else "red")
+    return running.rows()
+
+
+def _place(row: ProgressRow) -> str:
+    return f"{row.host}, {row.name}" if row.name else row.host
 
 
 def error_code(error: ManagerError) -> int:
     """The exit status for an error of a manager."""
     return UNREACHABLE if error.unreachable else FAILED
-
-
-def report_errors(sessions: Mapping[str, object], output: Output) -> int:
-    """Print which managers do not answer; returns the exit status for that."""
-    code = OK
-    for host, session in sessions.items():
-        if isinstance(session, ManagerError):
-            output.line(f"! {host}: {session}", "red")
-            code = max(code, error_code(session))
-    return code

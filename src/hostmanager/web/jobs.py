@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hostmanager.client.change.plan_text import PlanLine
-from hostmanager.client.change.running import ProgressRow, RunningChange
-from hostmanager.client.change.site_change import PreparedChange
+from hostmanager.client.change.prepared import PreparedChange, ProgressRow, RunningChange
 
 MAX_RUNNING = 8
 """Jobs that are carried out at the same time; others wait."""

@@ -20,7 +20,9 @@ def sites(bridge, site_file, number, **children):
     hosts = {f"daq{i}": [f"a{i}"] for i in range(1, number + 1)}
     bridge.write(site_file, **hosts)
     for i in range(1, number + 1):
-        bridge.sessions[f"hm-daq{i}"] = {"manager": session(child(f"a{i}"))}
+        bridge.sessions[f"hm-daq{i}"] = {
+            "manager": session(child(f"a{i}"), config_parse_status={"/c.yaml": [True, 1.0, ""]})
+        }
 
 
 def test_all_hosts_are_asked_at_once_and_each_is_asked_once(bridge, site_file, run):

@@ -24,8 +24,10 @@ ORPHAN = {
 
 def two_hosts(bridge, site_file):
     bridge.write(site_file, daq1=["a"], daq2=["b"])
-    bridge.sessions["hm-daq1"] = {"manager": session(child("a"), orphans={"c" * 64: ORPHAN})}
-    bridge.sessions["hm-daq2"] = {"manager": session(child("b"))}
+    files = {"config_parse_status": {"/etc/ocs/compose.yaml": [True, 1.0, "fine"]}}
+    with_orphan = session(child("a"), orphans={"c" * 64: ORPHAN}, **files)
+    bridge.sessions["hm-daq1"] = {"manager": with_orphan}
+    bridge.sessions["hm-daq2"] = {"manager": session(child("b"), **files)}
 
 
 def test_orphans_are_shown_and_removed_only_when_asked(bridge, site_file, run):

@@ -4,6 +4,7 @@ import pytest
 from tests.support.http_bridge import child, session
 
 ORPHAN = {"compose_file": "/etc/ocs/c.yaml", "service": "ocs-old", "running_image": "old:1"}
+FILES = {"[SCF]": [True, 1.0, ""], "/etc/ocs/c.yaml": [True, 1.0, ""]}
 
 
 def started(bridge):
@@ -35,9 +36,8 @@ def test_several_orphans_are_removed_only_with_yes(bridge, one_host, run):
 
 
 def test_a_dry_run_of_pull_names_files_images_and_what_is_missing(bridge, one_host, run):
-    files = {"[SCF]": [True, 1.0, ""], "/etc/ocs/c.yaml": [True, 1.0, ""]}
     service = child("a", agent_class="FakeDataAgent[d]", container={"image": "img:1"})
-    one_host(service, config_parse_status=files, new_tags={"b": "img:2"})
+    one_host(service, config_parse_status=FILES, new_tags={"b": "img:2"})
     result = run("pull", "--dry-run")
     assert result.out.splitlines() == [
         "daq1: would pull the images of /etc/ocs/c.yaml",
@@ -63,7 +63,7 @@ def test_a_reason_and_the_requester_go_to_a_manager_that_keeps_them(
     bridge, one_host, run, arguments, operation
 ):
     children = [child(name, restarting=False) for name in "ab"]
-    one_host(*children, request_params=["reason", "requested_by"])
+    one_host(*children, request_params=["reason", "requested_by"], config_parse_status=FILES)
     bridge.tasks[operation] = lambda *_: (True, "done", {})
     result = run(*arguments, "--reason", "cable work")
     assert (result.code, result.err) == (0, "")
@@ -79,7 +79,7 @@ def test_a_reason_and_the_requester_go_to_a_manager_that_keeps_them(
 def test_another_manager_does_what_is_requested_and_it_is_said_that_the_reason_is_lost(
     bridge, one_host, run, arguments, operation
 ):
-    one_host(child("a"), child("b"))
+    one_host(child("a"), child("b"), config_parse_status=FILES)
     bridge.tasks[operation] = lambda *_: (True, "done", {})
     result = run(*arguments, "--reason", "cable work")
     assert result.code == 0

@@ -5,7 +5,7 @@ import threading
 import pytest
 from tests.support.waiting import wait_for
 
-from hostmanager.client.change.running import ProgressRow
+from hostmanager.client.change.prepared import ProgressRow
 from hostmanager.client.change.site_change import PreparedChange
 from hostmanager.web import jobs as module
 from hostmanager.web.jobs import Jobs, JobState, TooManyJobsError

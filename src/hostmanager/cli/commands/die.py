@@ -1,17 +1,13 @@
 """`hostmanager die`: end managers, with their agents or without."""
 
 import argparse
-from collections.abc import Sequence
 
 from hostmanager.cli import options
-from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
+from hostmanager.cli.confirmation import nothing_changed_yet
 from hostmanager.cli.exit_codes import CommandError
-from hostmanager.cli.host_results import report_errors, request_on_all
+from hostmanager.cli.host_results import carry_out
 from hostmanager.cli.output import Output, command
-from hostmanager.client.change.die_plan import ManagerEnd, plan_die, stops_of
-from hostmanager.client.change.stops import list_hosts
-from hostmanager.client.managers.manager_end import end_manager
-from hostmanager.client.managers.multi_host import select_managers
+from hostmanager.client.change.die_plan import prepare_die
 from hostmanager.client.site_model import read_site
 from hostmanager.util.help_parser import HelpParser
 
@@ -59,41 +55,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     if bool(args.host) == args.all:
         raise CommandError("name at least one host: --host HOST (may be repeated), or --all.")
     with nothing_changed_yet():
-        targets = select_managers(read_site(args), args)
-        sessions = targets.fetch_sessions(args.answer_time)
-        ends = plan_die(sessions, disown=args.disown, disown_services=args.disown_dockers)
-        _show(ends, output)
-    stops = stops_of(ends)
-    plan = {
-        "plan": [end.as_json() for end in ends],
-        "stops": stops.as_json(),
-        "dry_run": args.dry_run,
-    }
-    if args.dry_run:
-        output.line(DRY_RUN)
-        return output.emit_json(report_errors(sessions, output), **plan)
-    confirm(stops, args, output)
-    params = {"disown_dockers": args.disown_dockers}
-    if args.disown:
-        params["disown"] = True  # other managers than ours do not know it
-    hosts = list_hosts([end.host for end in ends if not end.error])
-    return request_on_all(
-        targets,
-        lambda manager: end_manager(manager, args.timeout, args.answer_time, params),
-        args,
-        output,
-        interrupted=f"The managers of {hosts} are ending; `hostmanager status` shows when they "
-        "are gone.",
-        **plan,
-    )
-
-
-def _show(ends: Sequence[ManagerEnd], output: Output) -> None:
-    for end in ends:
-        if end.error:
-            continue  # the result says so
-        output.line(f"end the manager of {end.host}")
-        if end.stopped:
-            output.line(f"  stop: {', '.join(end.stopped)}")
-        if end.left:
-            output.line(f"  leave running: {', '.join(end.left)}")
+        change = prepare_die(read_site(args), args)
+        output.plan(change.lines)
+    see_also = "`hostmanager status` shows when they are gone."
+    return carry_out(change, args, output, see_also=see_also)

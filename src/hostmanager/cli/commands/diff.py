@@ -3,10 +3,10 @@
 import argparse
 
 from hostmanager.cli.exit_codes import FAILED, OK
+from hostmanager.cli.host_results import prepared_code
 from hostmanager.cli.options import add_common, add_hosts, make_epilog
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.reload_view import MARKS_HELP, reload_error_code, show_reload
-from hostmanager.client.managers.multi_host import select_managers
+from hostmanager.client.change.reload_plan import MARKS_HELP, prepare_reload
 from hostmanager.client.site_model import read_site
 from hostmanager.util.help_parser import HelpParser
 
@@ -37,7 +37,9 @@ def add_options(parser: HelpParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Show what a reload would change."""
     site = read_site(args)
-    changes = show_reload(select_managers(site, args), args, output)
-    code = FAILED if any(changes.changes.values()) else OK
-    code = max(code, reload_error_code(changes))
-    return output.emit_json(code, site_file=site.path, hosts=changes.as_json())
+    change = prepare_reload(site, args)
+    output.plan(change.lines)
+    hosts = change.content["plan"]
+    code = FAILED if any(host["changes"] for host in hosts) else OK
+    code = max(code, prepared_code(change))
+    return output.emit_json(code, site_file=site.path, hosts=hosts)

@@ -1,18 +1,13 @@
 """`hostmanager pull`: have managers pull the images of their compose files."""
 
 import argparse
-import threading
 
 from hostmanager.cli import options
-from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
-from hostmanager.cli.host_results import report_errors, request_on_all
+from hostmanager.cli.confirmation import nothing_changed_yet
+from hostmanager.cli.host_results import carry_out
 from hostmanager.cli.output import Output, command
-from hostmanager.client.change.pull_plan import plan_pull
-from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.change.pull_plan import prepare_pull
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
-from hostmanager.client.managers.multi_host import TargetManagers, select_managers
-from hostmanager.client.managers.task_progress import MessageReader, run_and_stream
 from hostmanager.client.site_model import read_site
 from hostmanager.util.help_parser import HelpParser
 
@@ -46,34 +41,8 @@ def add_options(parser: HelpParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Pull the images."""
     with nothing_changed_yet():
-        targets = select_managers(read_site(args), args)
-        if args.dry_run:
-            return _dry_run(targets, args, output)
-    lock = threading.Lock()
-
-    def pull(manager: ManagerClient) -> OperationResult:
-        def show(text: str) -> None:
-            with lock:
-                output.line(f"{manager.host}: {text}", "dim")
-
-        reader = MessageReader(show)
-        return run_and_stream(manager, "docker_pull", args.timeout, args.answer_time, reader)
-
-    return request_on_all(
-        targets,
-        pull,
-        args,
-        output,
-        interrupted=f"The managers of {list_hosts(targets.hosts)} go on pulling; "
-        "`hostmanager pull` shows their progress.",
-    )
-
-
-def _dry_run(targets: TargetManagers, args: argparse.Namespace, output: Output) -> int:
-    sessions = targets.fetch_sessions(args.answer_time)
-    plans = plan_pull(sessions)
-    for plan in plans:
-        output.plan(plan.lines())
-    code = report_errors(sessions, output)
-    output.line(DRY_RUN)
-    return output.emit_json(code, plan=[plan.as_json() for plan in plans], dry_run=True)
+        change = prepare_pull(read_site(args), args)
+    if args.dry_run or not change.hosts:
+        output.plan(change.lines)
+    see_also = "`hostmanager pull` shows their progress."
+    return carry_out(change, args, output, see_also=see_also)

@@ -3,13 +3,11 @@
 import argparse
 
 from hostmanager.cli import options
-from hostmanager.cli.confirmation import DRY_RUN, confirm, nothing_changed_yet
-from hostmanager.cli.host_results import request_on_all
+from hostmanager.cli.confirmation import nothing_changed_yet
+from hostmanager.cli.host_results import carry_out
 from hostmanager.cli.output import Output, command
-from hostmanager.cli.reload_view import MARKS_HELP, reload_error_code, show_reload
-from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.change.reload_plan import MARKS_HELP, prepare_reload
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.managers.multi_host import select_managers
 from hostmanager.client.site_model import read_site
 from hostmanager.util.help_parser import HelpParser
 
@@ -48,23 +46,7 @@ def add_options(parser: HelpParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Show what a reload would change, and reload."""
     with nothing_changed_yet():
-        targets = select_managers(read_site(args), args)
-        changes = show_reload(targets, args, output)
-    plan = {
-        "plan": changes.as_json(),
-        "stops": changes.stops.as_json(),
-        "dry_run": args.dry_run,
-    }
-    if args.dry_run:
-        output.line(DRY_RUN)
-        return output.emit_json(reload_error_code(changes), **plan)
-    confirm(changes.stops, args, output)
-    return request_on_all(
-        targets,
-        lambda manager: manager.run("update", args.timeout, reload_config=True),
-        args,
-        output,
-        interrupted=f"The managers of {list_hosts(targets.hosts)} go on reading the site config; "
-        "`hostmanager diff` shows what they have not applied yet.",
-        **plan,
-    )
+        change = prepare_reload(read_site(args), args)
+        output.plan(change.lines)
+    see_also = "`hostmanager diff` shows what they have not applied yet."
+    return carry_out(change, args, output, see_also=see_also)

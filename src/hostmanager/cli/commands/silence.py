@@ -4,16 +4,13 @@ import argparse
 from collections.abc import Sequence
 
 from hostmanager.cli import options
-from hostmanager.cli.confirmation import DRY_RUN, nothing_changed_yet
-from hostmanager.cli.exit_codes import OK, UNREACHABLE
-from hostmanager.cli.host_results import request_on_all
+from hostmanager.cli.confirmation import nothing_changed_yet
+from hostmanager.cli.host_results import carry_out
 from hostmanager.cli.output import Output, command
 from hostmanager.client.alarm_client import AlarmClient
-from hostmanager.client.change.silence_plan import plan_silence
+from hostmanager.client.change.silence_plan import prepare_silence
 from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.errors import ClientError
-from hostmanager.client.managers.credentials import make_clients
-from hostmanager.client.managers.multi_host import TargetManagers
 from hostmanager.client.site_model import read_site
 from hostmanager.client.status.model import AgentStatus, silence_text
 from hostmanager.client.status.selection import fetch_status, hosts_to_query, select_agents
@@ -69,34 +66,15 @@ def run(args: argparse.Namespace, output: Output) -> int:
         if changes and not (args.pattern or args.agent_class or args.all):
             raise ClientError("name at least one agent, or give --all: all of the hosts named.")
         site = read_site(args)
-        alarms = AlarmClient(site, args)
         statuses = fetch_status(site, args, hosts_to_query(site, args))
         agents = select_agents(statuses, args)
         if not changes:
-            return _show(agents, alarms, output)
-        plan = plan_silence(statuses, agents, alarms, args, end=args.end)
+            return _show(agents, AlarmClient(site, args), output)
+        change = prepare_silence(site, args, statuses, agents, end=args.end)
     if args.dry_run:
-        output.plan(plan.lines())
-        output.line(DRY_RUN)
-        return output.emit_json(0, dry_run=True, agents=plan.ids)
-    targets = TargetManagers(site, list(plan.ids), make_clients(site, args, plan.ids))
-    results = {
-        f"{host}, alarms": plan.request_of_service(alarms, host, args.duration)
-        for host in plan.at_service
-    }
-    if plan.notice:
-        output.warn(plan.notice)
-    return request_on_all(
-        targets,
-        lambda manager: plan.request(manager, args.timeout, args.duration),
-        args,
-        output,
-        interrupted="`hostmanager silence` shows what is silenced.",
-        code=UNREACHABLE if plan.missing else OK,
-        besides=results,
-        dry_run=False,
-        agents=plan.ids,
-    )
+        output.plan(change.lines)
+    see_also = "`hostmanager silence` shows what is silenced."
+    return carry_out(change, args, output, see_also=see_also)
 
 
 def _show(agents: Sequence[AgentStatus], alarms: AlarmClient, output: Output) -> int:

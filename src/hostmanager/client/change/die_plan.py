@@ -1,11 +1,18 @@
-"""What `die` will do, host by host, decided before anything is done. Pure."""
+"""What `die` will do, host by host, decided before anything is done."""
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hostmanager.client.change.stops import Stops
-from hostmanager.client.errors import ManagerError
+from hostmanager.client.change.plan_text import REFUSED, PlanLine
+from hostmanager.client.change.prepared import PreparedChange
+from hostmanager.client.change.stops import Stops, list_hosts
+from hostmanager.client.change.tasks import tasks_at_managers
+from hostmanager.client.errors import ManagerError, split_results
+from hostmanager.client.managers.manager_end import end_manager
+from hostmanager.client.managers.multi_host import select_managers
+from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import SUFFIX, is_running
 
 
@@ -24,6 +31,15 @@ class ManagerEnd:
     stopped: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     error: str = ""
+
+    def lines(self) -> list[PlanLine]:
+        """The same for people."""
+        if self.error:
+            return [PlanLine(f"! {self.host}: {self.error}", REFUSED)]
+        lines = [f"end the manager of {self.host}"]
+        lines += [f"  stop: {', '.join(self.stopped)}"] if self.stopped else []
+        lines += [f"  leave running: {', '.join(self.left)}"] if self.left else []
+        return [PlanLine(text) for text in lines]
 
     def as_json(self) -> dict[str, Any]:
         """As programs get it."""
@@ -78,3 +94,33 @@ def _is_left(child: Mapping[str, Any], *, disown_services: bool) -> bool:
     """Whether it is a compose service that is left running: one that nobody manages always is."""
     suffix = SUFFIX.search(str(child["agent_class"]))
     return bool(suffix) and (disown_services or child["target_state"] == "passive")
+
+
+def prepare_die(site: Site, args: argparse.Namespace) -> PreparedChange:
+    """Ask the managers what runs, and decide what becomes of it."""
+    targets = select_managers(site, args)
+    sessions = targets.fetch_sessions(args.answer_time)
+    _, errors = split_results(sessions)
+    ends = plan_die(sessions, disown=args.disown, disown_services=args.disown_dockers)
+    hosts = [end.host for end in ends if not end.error]
+    params = {"disown_dockers": args.disown_dockers}
+    if args.disown:
+        params["disown"] = True  # other managers than ours do not know it
+    stops = stops_of(ends)
+    return PreparedChange(
+        "die",
+        stops.action if hosts else "nothing to end",
+        [line for end in ends for line in end.lines()],
+        stops,
+        hosts,
+        tasks_at_managers(
+            targets,
+            hosts,
+            lambda manager, _show: end_manager(manager, args.timeout, args.answer_time, params),
+            args,
+            errors=errors,
+            going_on=f"The managers of {list_hosts(hosts)} are ending.",
+        ),
+        errors=errors,
+        content={"plan": [end.as_json() for end in ends], "stops": stops.as_json()},
+    )

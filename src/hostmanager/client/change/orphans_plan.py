@@ -1,12 +1,17 @@
-"""The orphans of each host: containers whose service is gone from its compose file. Pure."""
+"""The orphans of each host: containers whose service is gone from its compose file."""
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.client.change.plan_text import REFUSED, PlanLine
-from hostmanager.client.change.stops import Stops
+from hostmanager.client.change.prepared import PreparedChange
+from hostmanager.client.change.stops import Stops, list_hosts
+from hostmanager.client.change.tasks import tasks_at_managers
 from hostmanager.client.errors import ManagerError, split_results
+from hostmanager.client.managers.multi_host import select_managers
+from hostmanager.client.site_model import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +80,34 @@ def _orphan_text(host: str, container_id: str, orphan: Mapping[str, Any]) -> str
     return (
         f"{host}: {_service(orphan)} (container {container_id[:12]}{image}), not in "
         f"{orphan.get('compose_file')} any more"
+    )
+
+
+def prepare_orphans(site: Site, args: argparse.Namespace) -> PreparedChange:
+    """Ask the managers for their orphans, which are to be removed."""
+    targets = select_managers(site, args)
+    orphans = site_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
+    hosts = [host for host, by_id in orphans.by_host.items() if by_id]
+    stops = orphans.stops
+    return PreparedChange(
+        "orphans",
+        stops.action if stops.count else "nothing to remove: no orphans",
+        orphans.lines(),
+        stops,
+        hosts,
+        tasks_at_managers(
+            targets,
+            hosts,
+            lambda manager, _show: manager.run("remove_orphans", args.timeout),
+            args,
+            errors=orphans.errors,
+            going_on=f"Orphans are still being removed on {list_hosts(hosts)}.",
+        ),
+        watched=sorted(name for by_id in orphans.by_host.values() for name in by_id),
+        errors=orphans.errors,
+        is_incomplete=bool(orphans.stopped),
+        content={
+            "orphans": {host: list(by_id.values()) for host, by_id in orphans.by_host.items()},
+            "stops": stops.as_json(),
+        },
     )

@@ -1,5 +1,6 @@
 """What `up`, `down` and `restart` will do, in lines for people. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hostmanager.client.change.plan import AgentChange, Plan, Selection
@@ -30,7 +31,7 @@ class PlanLine:
 
 def plan_lines(plan: Plan) -> list[PlanLine]:
     """Say what will happen, by host and agent, and what will not."""
-    lines = [*_step_lines(plan)]
+    lines = [*_step_lines(plan), *_order_lines(plan)]
     if not plan.steps:
         lines.append("nothing was changed" if plan.refused else f"nothing to {_verb(plan)}")
     lines += [
@@ -71,6 +72,27 @@ def _step_lines(plan: Plan) -> list[str]:
         else:
             lines.append(f"{action} on {host}: {', '.join(map(_name, steps))}")
     return lines
+
+
+def _order_lines(plan: Plan) -> list[str]:
+    """Say who waits for whom: of those that start, and of those that stop."""
+    steps = {(step.agent.host, step.agent.instance_id): step for step in plan.steps}
+    lines = []
+    for (host, name), step in steps.items():
+        others = [steps[host, other] for other in _after(step) if (host, other) in steps]
+        awaited = [o.agent.instance_id for o in others if o.action != "stop"]
+        if step.action != "stop" and awaited:
+            lines.append(f"  {name} starts once {join_names(awaited)} is ready")
+        later = [o.agent.instance_id for o in others if o.action != "start"]
+        if step.action != "start" and later:
+            verb = "runs" if len(later) == 1 else "run"
+            lines.append(f"  {join_names(later)} {verb} on until {name} has ended")
+    return lines
+
+
+def _after(step: AgentChange) -> Sequence[str]:
+    spec = step.agent.entry.spec if step.agent.entry is not None else None
+    return spec.settings.after if spec is not None else ()
 
 
 def _verb(plan: Plan) -> str:

@@ -1,11 +1,18 @@
-"""What `pull` will pull on each host, as far as its manager says. Pure."""
+"""What `pull` will pull on each host, as far as its manager says."""
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostmanager.client.change.plan_text import PlanLine
+from hostmanager.client.change.plan_text import REFUSED, PlanLine
+from hostmanager.client.change.prepared import PreparedChange
+from hostmanager.client.change.stops import list_hosts
+from hostmanager.client.change.tasks import tasks_at_managers
 from hostmanager.client.errors import ManagerError, split_results
+from hostmanager.client.managers.multi_host import select_managers
+from hostmanager.client.managers.task_progress import MessageReader, run_and_stream
+from hostmanager.client.site_model import Site
 
 _SITE_CONFIG = "[SCF]"
 """Key of the site config in `config_parse_status`, among the compose files (contract, section 5)."""
@@ -64,3 +71,32 @@ def _host_pull(host: str, data: Mapping[str, Any]) -> HostPull:
         if (child.get("container") or {}).get("image")
     }
     return HostPull(host, files, images | missing, frozenset(missing))
+
+
+def prepare_pull(site: Site, args: argparse.Namespace) -> PreparedChange:
+    """Ask the managers what they would pull."""
+    targets = select_managers(site, args)
+    sessions = targets.fetch_sessions(args.answer_time)
+    _, errors = split_results(sessions)
+    plans = plan_pull(sessions)
+    hosts = [plan.host for plan in plans if plan.files]
+    shown = [plan for plan in plans if plan.files] or plans
+    refused = [PlanLine(f"! {host}: {error}", REFUSED) for host, error in errors.items()]
+    return PreparedChange(
+        "pull",
+        f"pull images on {list_hosts(hosts)}" if hosts else "nothing to pull: no compose files",
+        [*(line for plan in shown for line in plan.lines()), *refused],
+        hosts=hosts,
+        start=tasks_at_managers(
+            targets,
+            hosts,
+            lambda manager, show: run_and_stream(
+                manager, "docker_pull", args.timeout, args.answer_time, MessageReader(show)
+            ),
+            args,
+            errors=errors,
+            going_on=f"The managers of {list_hosts(hosts)} go on pulling.",
+        ),
+        errors=errors,
+        content={"plan": [plan.as_json() for plan in plans]},
+    )

@@ -1,18 +1,31 @@
 """What a reload will do on the hosts of a site, as their managers and the site config say."""
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hostmanager.client.change.plan_text import REFUSED, PlanLine
-from hostmanager.client.change.stops import Stops
+from hostmanager.client.change.prepared import PreparedChange
+from hostmanager.client.change.stops import Stops, list_hosts
+from hostmanager.client.change.tasks import tasks_at_managers
 from hostmanager.client.errors import ManagerError, split_results
-from hostmanager.client.managers.multi_host import TargetManagers
+from hostmanager.client.managers.multi_host import TargetManagers, select_managers
 from hostmanager.client.reload_diff import ReloadChange, reload_changes
+from hostmanager.client.site_model import Site
 from hostmanager.client.status.config_errors import manager_warning
 
 CHANGE_MARKS = {"add": "+", "stop": "-", "replace": "~", "change": "*", "broken": "!"}
 """Of a line, by `ReloadChange.what`."""
+
+MARKS_HELP = """\
+marks:
+  +   new: it would be added, and started unless its entry says down
+  -   gone, or ignored now: it would be stopped and removed
+  ~   other class or kind: the old one would be stopped, then the new one started
+  *   other arguments or settings: it keeps running as it is until it is restarted
+  !   broken: an entry, whose agent would be left as it is; or the whole host
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +113,29 @@ def _warnings(session: Mapping[str, Any]) -> list[str]:
 def _change_line(change: ReloadChange) -> PlanLine:
     name = f"{change.instance_id} " if change.what != "broken" else ""
     return PlanLine(f"  {CHANGE_MARKS[change.what]} {name}{change.text}", change.what)
+
+
+def prepare_reload(site: Site, args: argparse.Namespace) -> PreparedChange:
+    """Ask the managers what they know, and decide what a reload would do."""
+    targets = select_managers(site, args)
+    changes = fetch_site_changes(targets, args.answer_time)
+    lines, hosts = changes.lines(), list(changes.changes)
+    return PreparedChange(
+        "reload",
+        f"reload the site config on {list_hosts(hosts or targets.hosts)}",
+        lines,
+        changes.stops,
+        hosts,
+        tasks_at_managers(
+            targets,
+            hosts,
+            lambda manager, _show: manager.run("update", args.timeout, reload_config=True),
+            args,
+            errors=changes.errors,
+            going_on=f"The managers of {list_hosts(hosts)} go on reading the site config.",
+        ),
+        watched=[line.text for line in lines],
+        errors=changes.errors,
+        is_incomplete=changes.is_broken,
+        content={"plan": changes.as_json(), "stops": changes.stops.as_json()},
+    )

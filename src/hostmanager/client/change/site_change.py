@@ -1,38 +1,23 @@
-"""Any change of a site as one thing: what will happen, in words, and how it is carried out.
-
-For faces that show it first and carry it out when somebody has confirmed it, a request later. In
-between the site may change, so it is prepared twice: `PreparedChange.shown` tells whether what
-somebody confirmed is what would happen now.
-"""
+"""Any change of a site by its name: prepared for faces that show it first, a request before it is done."""
 
 import argparse
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from hostmanager.client.alarm_client import AlarmClient
+from hostmanager.client.change.agents_change import AgentsChange
 from hostmanager.client.change.executor import PlanExecutor
-from hostmanager.client.change.orphans_plan import site_orphans
-from hostmanager.client.change.plan import AgentChange, Plan, Selection, make_plan
+from hostmanager.client.change.orphans_plan import prepare_orphans
+from hostmanager.client.change.plan import Selection, make_plan
 from hostmanager.client.change.plan_text import REFUSED, PlanLine, plan_lines, plan_title
-from hostmanager.client.change.pull_plan import plan_pull
-from hostmanager.client.change.reload_plan import fetch_site_changes
-from hostmanager.client.change.running import (
-    AgentsChange,
-    ProgressRow,
-    RunningChange,
-    Task,
-    TasksChange,
-)
-from hostmanager.client.change.silence_plan import plan_silence
-from hostmanager.client.change.stops import Stops, list_hosts
+from hostmanager.client.change.prepared import PreparedChange
+from hostmanager.client.change.pull_plan import prepare_pull
+from hostmanager.client.change.reload_plan import prepare_reload
+from hostmanager.client.change.silence_plan import prepare_silence
+from hostmanager.client.change.tasks import ShowMessage, Task, TasksChange
 from hostmanager.client.change.timeouts import TIMEOUTS
-from hostmanager.client.errors import ClientError, ManagerError, split_results
-from hostmanager.client.managers.credentials import make_clients
-from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
-from hostmanager.client.managers.multi_host import select_managers
-from hostmanager.client.managers.task_progress import MessageReader, run_and_stream
+from hostmanager.client.errors import ClientError
+from hostmanager.client.managers.manager_client import OperationResult
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.model import AgentStatus, HostStatus
 from hostmanager.client.status.selection import (
@@ -41,43 +26,7 @@ from hostmanager.client.status.selection import (
     matches,
     select_agents,
 )
-from hostmanager.util.text import join_names, pluralize
-
-NO_STOPS = Stops("stop")
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedChange:
-    """A change that can be carried out.
-
-    Attributes:
-        action: What is done: a key of `TIMEOUTS`.
-        title: What will happen, in one clause: ``stop 3 agents on daq1``.
-        lines: The same for each host and agent, with what is refused and why.
-        stops: What would be stopped.
-        hosts: The hosts that are concerned.
-        start: Makes what carries it out; None: there is nothing to do.
-        notice: What to know besides; may be empty.
-        watched: What of the plan must still be the same when it is confirmed, in words.
-        choices: What may be chosen besides: numbers of incidents, and what they are about.
-    """
-
-    action: str
-    title: str
-    lines: Sequence[PlanLine]
-    stops: Stops = NO_STOPS
-    hosts: Sequence[str] = ()
-    start: Callable[[], RunningChange] | None = field(default=None, compare=False, repr=False)
-    notice: str = ""
-    watched: Sequence[str] = ()
-    choices: Sequence[tuple[int, str]] = ()
-
-    @property
-    def shown(self) -> str:
-        """Two plans have the same if they stop the same."""
-        stopped = {host: sorted(ids) for host, ids in self.stops.agents.items() if ids}
-        text = repr((self.action, self.stops.verb, sorted(stopped.items()), [*self.watched]))
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+from hostmanager.util.text import join_names
 
 
 def prepare_change(action: str, site: Site, args: argparse.Namespace) -> PreparedChange:
@@ -101,18 +50,15 @@ def prepare_change(action: str, site: Site, args: argparse.Namespace) -> Prepare
     by_status = args.selection is not Selection.ALL
     if not (args.pattern or args.host or args.agent_class or args.all or by_status):
         raise ClientError("Name at least one agent, a pattern, or a host.")
-    if action in ("silence", "unsilence"):
-        return _prepare_silence(action, site, args)
-    return _prepare_agents(action, site, args)
-
-
-def _prepare_agents(action: str, site: Site, args: argparse.Namespace) -> PreparedChange:
     hosts = fetch_status(site, args, hosts_to_query(site, args))
-    plan = make_plan(action, hosts, _select(hosts, args), args.pattern, args.selection)
+    agents = _select(hosts, args)
+    if action in ("silence", "unsilence"):
+        return prepare_silence(site, args, hosts, agents, end=action == "unsilence")
+    plan = make_plan(action, hosts, agents, args.pattern, args.selection)
     return PreparedChange(
         action,
         plan_title(plan),
-        [*plan_lines(plan), *order_lines(plan)],
+        plan_lines(plan),
         plan.stops,
         list(dict.fromkeys(step.agent.host for step in plan.steps)),
         (lambda: AgentsChange(PlanExecutor(site, plan, hosts, args))) if plan.steps else None,
@@ -135,128 +81,6 @@ def _select(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[Agent
     ]
 
 
-def order_lines(plan: Plan) -> list[PlanLine]:
-    """Say who waits for whom: of those that start, and of those that stop."""
-    steps = {(step.agent.host, step.agent.instance_id): step for step in plan.steps}
-    lines = []
-    for (host, name), step in steps.items():
-        others = [steps[host, other] for other in _after(step) if (host, other) in steps]
-        awaited = [o.agent.instance_id for o in others if o.action != "stop"]
-        if step.action != "stop" and awaited:
-            lines.append(f"  {name} starts once {join_names(awaited)} is ready")
-        later = [o.agent.instance_id for o in others if o.action != "start"]
-        if step.action != "start" and later:
-            verb = "runs" if len(later) == 1 else "run"
-            lines.append(f"  {join_names(later)} {verb} on until {name} has ended")
-    return [PlanLine(text) for text in lines]
-
-
-def _after(step: AgentChange) -> Sequence[str]:
-    spec = step.agent.entry.spec if step.agent.entry is not None else None
-    return spec.settings.after if spec is not None else ()
-
-
-def _prepare_silence(action: str, site: Site, args: argparse.Namespace) -> PreparedChange:
-    end = action == "unsilence"
-    statuses = fetch_status(site, args, hosts_to_query(site, args))
-    alarms = AlarmClient(site, args)
-    plan = plan_silence(statuses, _select(statuses, args), alarms, args, end=end)
-    managers = make_clients(site, args, plan.ids)
-    tasks = {
-        (host, ""): _task(plan.request, managers[host], args.timeout, args.duration)
-        for host in plan.ids
-    }
-    for host in plan.at_service:
-        tasks[host, "alarms"] = _task(plan.request_of_service, alarms, host, args.duration)
-    ids = [name for names in plan.ids.values() for name in names]
-    hosts = list(dict.fromkeys([*plan.ids, *plan.at_service]))
-    verb = "end the silence of" if end else "silence"
-    what = pluralize(len(ids), "agent") if ids else "the alarms"
-    what = ids[0] if len(ids) == 1 else what
-    return PreparedChange(
-        action,
-        f"{verb} {what} on {list_hosts(hosts)}",
-        plan.lines(),
-        hosts=hosts,
-        start=partial(TasksChange, tasks, args.timeout) if tasks else None,
-        notice=plan.notice,
-    )
-
-
-def _prepare_reload(site: Site, args: argparse.Namespace) -> PreparedChange:
-    targets = select_managers(site, args)
-    changes = fetch_site_changes(targets, args.answer_time)
-    lines = changes.lines()
-    tasks = {
-        host: _task(targets.managers[host].run, "update", args.timeout, reload_config=True)
-        for host in changes.changes
-    }
-    return PreparedChange(
-        "reload",
-        f"reload the site config on {list_hosts(list(tasks) or targets.hosts)}",
-        lines,
-        changes.stops,
-        list(tasks),
-        _start_tasks(
-            tasks,
-            changes.errors,
-            args,
-            f"The managers of {list_hosts(list(tasks))} go on reading the site config.",
-        ),
-        watched=[line.text for line in lines],
-    )
-
-
-def _prepare_pull(site: Site, args: argparse.Namespace) -> PreparedChange:
-    targets = select_managers(site, args)
-    sessions = targets.fetch_sessions(args.answer_time)
-    _, errors = split_results(sessions)
-    plans = [plan for plan in plan_pull(sessions) if plan.files or len(targets.hosts) == 1]
-    hosts = [plan.host for plan in plans if plan.files]
-    tasks = {host: _pull_task(targets.managers[host], args) for host in hosts}
-    refused = [PlanLine(f"! {host}: {error}", REFUSED) for host, error in errors.items()]
-    title = f"pull images on {list_hosts(hosts)}" if hosts else "nothing to pull: no compose files"
-    return PreparedChange(
-        "pull",
-        title,
-        [*(line for plan in plans for line in plan.lines()), *refused],
-        hosts=hosts,
-        start=_start_tasks(
-            tasks, errors, args, f"The managers of {list_hosts(hosts)} go on pulling."
-        ),
-    )
-
-
-def _pull_task(manager: ManagerClient, args: argparse.Namespace) -> Task:
-    return lambda show: run_and_stream(
-        manager, "docker_pull", args.timeout, args.answer_time, MessageReader(show)
-    )
-
-
-def _prepare_orphans(site: Site, args: argparse.Namespace) -> PreparedChange:
-    targets = select_managers(site, args)
-    orphans = site_orphans(targets.hosts, targets.fetch_sessions(args.answer_time))
-    hosts = [host for host, by_id in orphans.by_host.items() if by_id]
-    tasks = {
-        host: _task(targets.managers[host].run, "remove_orphans", args.timeout) for host in hosts
-    }
-    stops = orphans.stops
-    return PreparedChange(
-        "orphans",
-        stops.action if stops.count else "nothing to remove: no orphans",
-        orphans.lines(),
-        stops,
-        hosts,
-        _start_tasks(
-            tasks,
-            orphans.errors,
-            args,
-            f"Orphans are still being removed on {list_hosts(hosts)}.",
-        ),
-        watched=sorted(name for by_id in orphans.by_host.values() for name in by_id),
-    )
-
-
 def _prepare_ack(site: Site, args: argparse.Namespace) -> PreparedChange:
     alarms = AlarmClient(site, args)
     status = alarms.status()
@@ -268,8 +92,9 @@ def _prepare_ack(site: Site, args: argparse.Namespace) -> PreparedChange:
         else PlanLine(f"! incident {number} is not open (any more)", REFUSED)
         for number in args.incident or []
     ]
-    tasks = {
-        ("alarms", f"incident {number}"): _task(alarms.acknowledge, number) for number in numbers
+    tasks: dict[tuple[str, str], Task] = {
+        ("alarms", f"incident {number}"): partial(_acknowledge, alarms, number)
+        for number in numbers
     }
     title = "nothing to acknowledge"
     if numbers:
@@ -278,6 +103,10 @@ def _prepare_ack(site: Site, args: argparse.Namespace) -> PreparedChange:
     start = partial(TasksChange, tasks, args.timeout) if tasks else None
     choices = [(number, text) for number, text in texts.items() if number not in numbers]
     return PreparedChange("ack", title, lines, start=start, choices=choices)
+
+
+def _acknowledge(alarms: AlarmClient, number: int, _show: ShowMessage) -> OperationResult:
+    return alarms.acknowledge(number)
 
 
 def _incident_text(incident: Mapping[str, object]) -> str:
@@ -292,30 +121,10 @@ def _incident_text(incident: Mapping[str, object]) -> str:
     return f"incident {incident['number']}, {incident['severity']}{acknowledged}: {about}"
 
 
-def _task(job: Callable[..., OperationResult], *args: object, **kwargs: object) -> Task:
-    """A task without messages."""
-    return lambda _show: job(*args, **kwargs)
-
-
-def _start_tasks(
-    tasks: Mapping[str, Task],
-    errors: Mapping[str, ManagerError],
-    args: argparse.Namespace,
-    going_on: str,
-) -> Callable[[], RunningChange] | None:
-    """Of a task at each of some hosts; None if there is none."""
-    if not tasks:
-        return None
-    refused = [ProgressRow(host, "", "failed", str(error)) for host, error in errors.items()]
-    parts = {(host, ""): task for host, task in tasks.items()}
-    limit = args.timeout + 2 * args.answer_time
-    return partial(TasksChange, parts, limit, going_on=going_on, refused=refused)
-
-
 _PREPARE: Mapping[str, Callable[[Site, argparse.Namespace], PreparedChange]] = {
-    "reload": _prepare_reload,
-    "pull": _prepare_pull,
-    "orphans": _prepare_orphans,
+    "reload": prepare_reload,
+    "pull": prepare_pull,
+    "orphans": prepare_orphans,
     "ack": _prepare_ack,
 }
 """What does not select agents."""

@@ -1,21 +1,17 @@
-"""One operation on the managers of several hosts, at the same time."""
+"""The managers of the hosts that a command names."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from hostmanager.client.errors import ClientError, ManagerError, require_router, split_results
+from hostmanager.client.errors import ClientError, ManagerError, require_router
 from hostmanager.client.managers.credentials import make_clients
-from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
-from hostmanager.client.managers.parallel import fetch_sessions, run_parallel
+from hostmanager.client.managers.manager_client import ManagerClient
+from hostmanager.client.managers.parallel import fetch_sessions
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.selection import select_hosts
 from hostmanager.util.text import join_names
-
-HostResults = Mapping[str, OperationResult | ManagerError]
-"""By host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +53,3 @@ def select_managers(site: Site, args: argparse.Namespace) -> TargetManagers:
             "HostManager."
         )
     return TargetManagers(site, hosts, make_clients(site, args, hosts))
-
-
-def run_on_all(
-    targets: TargetManagers,
-    job: Callable[[ManagerClient], OperationResult],
-    answer_timeout: float,
-    limit: float,
-) -> HostResults:
-    """Run this on each manager, at the same time.
-
-    All are asked for their session first, so that a silent one costs no more than the answer
-    timeout, however long the job may take.
-
-    Args:
-        targets: The managers.
-        job: What each is to do.
-        answer_timeout: Seconds for the first answer.
-        limit: Seconds for the job.
-
-    Raises:
-        ClientError: There is no router.
-    """
-    answers, errors = split_results(targets.fetch_sessions(answer_timeout))
-    jobs = {host: partial(job, targets.managers[host]) for host in answers}
-    results = {**errors, **run_parallel(jobs, limit)}
-    return {host: results[host] for host in targets.hosts}

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from hostmanager.client.change.plan import Selection
-from hostmanager.client.change.site_change import PreparedChange, prepare_change
+from hostmanager.client.change.prepared import PreparedChange
+from hostmanager.client.change.site_change import prepare_change
 from hostmanager.client.errors import ClientError
 from hostmanager.client.site_model import read_site
 from hostmanager.util.text import end_sentence

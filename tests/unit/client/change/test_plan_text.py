@@ -6,8 +6,9 @@ from hostmanager.client.change.orphans_plan import site_orphans
 from hostmanager.client.change.plan import make_plan
 from hostmanager.client.change.plan_text import REFUSED, PlanLine, plan_lines, plan_title
 from hostmanager.client.errors import FailureKind, ManagerError
-from hostmanager.client.site_model import SiteHost
+from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status.findings import build_host_status
+from hostmanager.core.model import InstanceSettings, InstanceSpec
 
 
 def plan(command, *children, error=None):
@@ -45,3 +46,29 @@ def test_the_orphans_of_a_host_are_listed_and_silence_is_not_taken_for_none():
     assert [line.kind for line in found.lines()] == ["", "", REFUSED, REFUSED]
     assert found.stopped == ["daq3"]
     assert found.stops.action == "stop and remove 1 orphaned container on daq1"
+
+
+def host(*children, after=None):
+    specs = {
+        each["instance_id"]: InstanceSpec(
+            each["instance_id"],
+            "X",
+            settings=InstanceSettings(after=(after or {}).get(each["instance_id"], ())),
+        )
+        for each in children
+    }
+    entries = {name: SiteEntry(name, "X", spec) for name, spec in specs.items()}
+    return build_host_status(SiteHost("daq1", "hm-daq1", entries), session(*children))
+
+
+def test_who_waits_for_whom_is_said():
+    children = [child(name, restarting=False) for name in ("registry", "pump", "other")]
+    status = host(*children, after={"pump": ("registry",)})
+    plan = make_plan("restart", [status], status.agents, [])
+    assert [line.text for line in plan_lines(plan)] == [
+        "restart on daq1: registry, pump, other",
+        "  pump starts once registry is ready",
+        "  registry runs on until pump has ended",
+    ]
+    alone = make_plan("restart", [status], status.agents[1:], [])
+    assert [line.text for line in plan_lines(alone)] == ["restart on daq1: pump, other"]
