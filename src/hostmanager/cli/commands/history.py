@@ -11,14 +11,11 @@ from hostmanager.cli import options
 from hostmanager.cli.exit_codes import FAILED, OK, CommandError
 from hostmanager.cli.host_results import error_code
 from hostmanager.cli.output import Output, command
-from hostmanager.client.errors import ManagerError, require_router
-from hostmanager.client.history.crash_loops import fold_cycles
+from hostmanager.client.errors import require_router
 from hostmanager.client.history.journal_reader import (
     ENTRY_KINDS,
-    JournalEntries,
     JournalQuery,
-    manager_times,
-    read_for_folding,
+    SiteJournals,
     read_journals,
 )
 from hostmanager.client.managers.credentials import make_clients
@@ -124,17 +121,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
         raise CommandError("none of these hosts has a manager.")
     limit = int(args.lines or (MAX_ENTRIES if args.since is not None else ENTRIES))
     query = JournalQuery(args.pattern, args.kind or (), args.since, limit, args.lines is None)
-    if output.json or args.no_fold:
-        journals = read_journals(managers, query, args.answer_time)
-    else:
-        journals = read_for_folding(managers, query, args.answer_time)
-    require_router(list(journals.values()))
-    code, merged = _merge(journals, output)
-    _require_known(site, hosts, args.pattern, merged)
-    if output.json or args.no_fold:
-        entries = sorted(merged, key=lambda entry: entry["time"])[-limit:]
-    else:
-        entries = fold_cycles(merged, manager_times(journals))[-limit:]
+    folds = not (output.json or args.no_fold)
+    journals = read_journals(managers, query, args.answer_time, folds=folds)
+    require_router(list(journals.results.values()))
+    code, entries = _warn_of_missing(journals, output), journals.lines()
+    _require_known(site, hosts, args.pattern, entries)
+    entries = entries[-limit:]
     if not output.json:
         if not entries and code == OK:
             output.line("no events")
@@ -142,24 +134,15 @@ def run(args: argparse.Namespace, output: Output) -> int:
     return output.emit_json(code, entries=entries)
 
 
-def _merge(
-    journals: dict[str, list[JournalEntries] | ManagerError], output: Output
-) -> tuple[int, list[dict[str, Any]]]:
-    """All entries; prints what is wrong with a journal, or missing."""
-    code, entries = OK, []
-    for host, results in journals.items():
-        if isinstance(results, ManagerError):
-            output.warn(f"{host}: {results}")
-            code = max(code, error_code(results))
-            continue
-        for result in results:
-            if result.error:
-                output.warn(f"{host}: {result.error}")
-                code = max(code, FAILED)
-            if result.note:
-                output.warn(f"{host}: {result.note}")
-            entries += [{"host": host, **entry} for entry in result.entries]
-    return code, entries
+def _warn_of_missing(journals: SiteJournals, output: Output) -> int:
+    """Print what is wrong with a journal, or missing; returns the exit status for that."""
+    for host, error in journals.errors.items():
+        output.warn(f"{host}: {error}")
+    for host, part in journals.parts:
+        for text in filter(None, (part.error, part.note)):
+            output.warn(f"{host}: {text}")
+    codes = [error_code(error) for error in journals.errors.values()]
+    return max([OK, *codes, *(FAILED for _, part in journals.parts if part.error)])
 
 
 def _require_known(

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from hostmanager.client.errors import ManagerError, split_results
-from hostmanager.client.history.crash_loops import fold_cycles
+from hostmanager.client.history.crash_loops import JournalEntry, fold_cycles
 from hostmanager.client.manager_time import by_manager_clock
 from hostmanager.client.managers.manager_client import ManagerClient, OperationResult
 from hostmanager.client.managers.parallel import ask_pages, run_parallel
@@ -82,10 +82,73 @@ class JournalEntries:
     now: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SiteJournals:
+    """The journals of several hosts.
+
+    Attributes:
+        results: By host: its journal (several parts if ids are named), or why there is none.
+        folds: Whether a crash loop is one line.
+    """
+
+    results: Mapping[str, list[JournalEntries] | ManagerError]
+    folds: bool = False
+
+    @property
+    def errors(self) -> dict[str, ManagerError]:
+        """Why there is no journal, by host."""
+        return split_results(self.results)[1]
+
+    @property
+    def parts(self) -> list[tuple[str, JournalEntries]]:
+        """What was read, with its host."""
+        read, _ = split_results(self.results)
+        return [(host, part) for host, parts in read.items() for part in parts]
+
+    @property
+    def has_older(self) -> bool:
+        """Whether there are older entries."""
+        return any(part.has_older for _, part in self.parts)
+
+    def lines(self) -> list[JournalEntry]:
+        """All entries, each with its host, the newest last."""
+        entries = [{"host": host, **entry} for host, part in self.parts for entry in part.entries]
+        if not self.folds:
+            return sorted(entries, key=lambda entry: entry["time"])
+        known = {host: part.now for host, part in self.parts if part.now is not None}
+        return fold_cycles(entries, dict.fromkeys(self.results, time.time()) | known)
+
+
 def read_journals(
+    managers: Mapping[str, ManagerClient],
+    query: JournalQuery,
+    answer_timeout: float,
+    *,
+    folds: bool = False,
+) -> SiteJournals:
+    """Read the journals of these managers at the same time.
+
+    Args:
+        managers: By host.
+        query: Which entries.
+        answer_timeout: Seconds for each page.
+        folds: Whether a crash loop is one line. Then as many entries are read as make so many
+            lines: a loop of hours fills thousands. Most journals need one request.
+    """
+    limit = query.limit
+    while True:
+        wanted = replace(query, limit=limit)
+        journals = SiteJournals(_read_all(managers, wanted, answer_timeout), folds)
+        if not folds or not journals.has_older or limit >= MAX_PAGE_ENTRIES:
+            return journals
+        if len(journals.lines()) >= query.limit:
+            return journals
+        limit = min(limit * GROWTH, MAX_PAGE_ENTRIES)
+
+
+def _read_all(
     managers: Mapping[str, ManagerClient], query: JournalQuery, answer_timeout: float
 ) -> dict[str, list[JournalEntries] | ManagerError]:
-    """Read the journals of these managers at the same time; several results if ids are named."""
     names: Sequence[str | None] = [None]
     if query.patterns and not any(is_pattern(pattern) for pattern in query.patterns):
         names = query.patterns
@@ -94,47 +157,6 @@ def read_journals(
         return [read_journal(manager, query, name, answer_timeout) for name in names]
 
     return run_parallel({host: partial(read, each) for host, each in managers.items()}, None)
-
-
-def read_for_folding(
-    managers: Mapping[str, ManagerClient], query: JournalQuery, answer_timeout: float
-) -> dict[str, list[JournalEntries] | ManagerError]:
-    """Read as many entries as make so many lines once crash loops are folded, as far as they are.
-
-    A loop of hours fills thousands of entries, all in one line; most journals need one request.
-    """
-    limit = query.limit
-    while True:
-        journals = read_journals(managers, replace(query, limit=limit), answer_timeout)
-        lines, has_older = _folded_lines(journals)
-        if lines >= query.limit or not has_older or limit >= MAX_PAGE_ENTRIES:
-            return journals
-        limit = min(limit * GROWTH, MAX_PAGE_ENTRIES)
-
-
-def _folded_lines(journals: Mapping[str, list[JournalEntries] | ManagerError]) -> tuple[int, bool]:
-    results, _ = split_results(journals)
-    entries = [
-        {"host": host, **entry}
-        for host, of_host in results.items()
-        for result in of_host
-        for entry in result.entries
-    ]
-    has_older = any(result.has_older for of_host in results.values() for result in of_host)
-    return len(fold_cycles(entries, manager_times(journals))), has_older
-
-
-def manager_times(
-    journals: Mapping[str, list[JournalEntries] | ManagerError],
-) -> dict[str, float]:
-    """Unix time by the clock of each manager; by this one where it did not report it."""
-    known = {
-        host: result.now
-        for host, results in split_results(journals)[0].items()
-        for result in results
-        if result.now is not None
-    }
-    return dict.fromkeys(journals, time.time()) | known
 
 
 def read_journal(

@@ -3,13 +3,12 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from hostmanager.client.errors import ManagerError
-from hostmanager.client.history.crash_loops import JournalEntry, fold_cycles
+from hostmanager.client.history.crash_loops import JournalEntry
 from hostmanager.client.history.incident_report import (
     MAX_OUTPUTS,
     IncidentReport,
@@ -18,10 +17,8 @@ from hostmanager.client.history.incident_report import (
 )
 from hostmanager.client.history.journal_reader import (
     ENTRY_KINDS,
-    JournalEntries,
     JournalQuery,
-    manager_times,
-    read_for_folding,
+    SiteJournals,
     read_journals,
 )
 from hostmanager.client.history.time_range import iso_time
@@ -101,37 +98,21 @@ def _query(query: PastQuery, kinds: Sequence[str], limit: int) -> JournalQuery:
 
 def _read_entries(query: PastQuery, kinds: Sequence[str], folds: bool) -> EntriesView:
     wanted = _query(query, kinds, PAGE_LENGTH)
-    read = read_for_folding if folds else read_journals
-    journals = read(query.readers(), wanted, query.answer_time)
-    entries, notes, is_cut = _merged(journals)
-    if folds:
-        entries = fold_cycles(entries, manager_times(journals))
-    entries.sort(key=lambda entry: (entry["time"], entry["id"]))
+    journals = read_journals(query.readers(), wanted, query.answer_time, folds=folds)
+    entries = sorted(journals.lines(), key=lambda entry: (entry["time"], entry["id"]))
     shown, omitted = entries[-PAGE_LENGTH:], entries[:-PAGE_LENGTH]
-    has_older = bool(omitted) or is_cut
+    has_older = bool(omitted) or journals.has_older
     # The next page ends before the oldest time here: all entries of that time go together.
     if omitted and omitted[-1]["time"] < shown[-1]["time"]:
         shown = [entry for entry in shown if entry["time"] > omitted[-1]["time"]]
     older = f"{shown[0]['time']:.6f}" if shown and has_older else ""
-    return EntriesView(shown[::-1], older, notes)
+    return EntriesView(shown[::-1], older, _notes(journals))
 
 
-def _merged(
-    journals: Mapping[str, list[JournalEntries] | ManagerError],
-) -> tuple[list[JournalEntry], list[str], bool]:
-    """All entries, why some are missing, and whether there are older ones."""
-    entries: list[JournalEntry] = []
-    notes, is_cut = [], False
-    for host, results in journals.items():
-        if isinstance(results, ManagerError):
-            notes.append(f"{host}: {results}.")
-            continue
-        for result in results:
-            entries += [{"host": host, **entry} for entry in result.entries]
-            if result.error:
-                notes.append(f"{host}: {result.error}")
-            is_cut |= result.has_older
-    return entries, notes, is_cut
+def _notes(journals: SiteJournals) -> list[str]:
+    """Why entries are missing."""
+    notes = [f"{host}: {error}." for host, error in journals.errors.items()]
+    return notes + [f"{host}: {part.error}" for host, part in journals.parts if part.error]
 
 
 async def show_report(request: web.Request) -> web.Response:
@@ -165,8 +146,9 @@ def _make_report(view: TimelineView) -> IncidentReport:
         crashed = {agent.lane.host for agent in view.agents if agent.crashes}
         asked = {host: reader for host, reader in readers.items() if host in crashed}
         wanted = _query(query, ["output"], OUTPUTS_READ)
-        entries, missing, _ = _merged(read_journals(asked, wanted, query.answer_time))
-        notes += [note for note in missing if note not in notes]
+        journals = read_journals(asked, wanted, query.answer_time)
+        entries = journals.lines()
+        notes += [note for note in _notes(journals) if note not in notes]
     return make_report(
         query.subject,
         view.span,
