@@ -6,7 +6,7 @@ what it had, and its other settings are applied.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Kind
 from hostmanager.siteconfig.diagnostics import Diagnostic, DiagnosticCollector, SourceLocation
@@ -46,6 +46,22 @@ class GivenSettings:
         """The settings that count: for what makes no sense, that of before."""
         kept = {name: getattr(before, name) for name in self.wrong} if before else {}
         return InstanceSettings(**{**kept, **self.values})
+
+
+class _Mistake(NamedTuple):
+    """What is wrong with one setting.
+
+    Attributes:
+        text: What is wrong.
+        hint: What would be right.
+        meant: The settings that it was to be, as far as that is known.
+        is_of_value: Whether its value is wrong, not its key.
+    """
+
+    text: str
+    hint: str
+    meant: frozenset[str] = frozenset()
+    is_of_value: bool = False
 
 
 def apply_settings(
@@ -89,32 +105,40 @@ def read_settings(
     locations: dict[str, SourceLocation] = {}
     for key, (location, value) in _flat_fields(node, known).items():
         setting = known.get(key) if isinstance(key, str) else None
-        inner = [name for name in known if name.startswith(f"{key}.")]
-        if inner:
-            wrong |= {known[name].attribute for name in inner}
-            message = f"the setting {key!r} is {quote_value(value.value)}, not a mapping."
-            hint = f"Write, for example, '{_written(inner[0], _example(known[inner[0]]))}'."
-            collector.error(value, message, hint)
-        elif setting is None:
-            meant = closest_match(key, known) if isinstance(key, str) else None
-            wrong |= {known[meant].attribute} if meant and meant not in node.value else set()
-            message, hint = _unknown(key, meant)
-            collector.error(location, message, hint)
-        elif of_container and setting.container_hint:
-            message = f"the setting {key!r} does not apply to a container."
-            hint = setting.container_hint
-            collector.error(location, message, f"{hint[0].upper()}{hint[1:]}.")
-        elif not (problem := setting.problem(value.value)):
+        mistake = _mistake(key, value.value, known, of_container=of_container)
+        if mistake is not None:
+            collector.error(value if mistake.is_of_value else location, mistake.text, mistake.hint)
+            # What it was to be may be there as well, rightly written.
+            meant = mistake.meant - (node.value.keys() - {key})
+            wrong |= {known[name].attribute for name in meant}
+        elif setting is not None:
             values[setting.attribute] = _stored(setting.parse(value.value))
             locations[setting.attribute] = value
-        else:
-            wrong.add(setting.attribute)
-            message = f"the setting {key!r} {problem}."
-            hint = f"Write, for example, '{_written(key, _example(setting))}'."
-            collector.error(value, message, hint)
     return GivenSettings(
         values, frozenset(wrong), tuple(collector.diagnostics), locations=locations
     )
+
+
+def _mistake(
+    key: object, value: object, known: Mapping[str, Setting], *, of_container: bool
+) -> _Mistake | None:
+    """What is wrong with a setting, by its key with dots; None: nothing."""
+    inner = [name for name in known if name.startswith(f"{key}.")]
+    if inner:
+        text = f"the setting {key!r} is {quote_value(value)}, not a mapping."
+        return _Mistake(text, _example_hint(inner[0], known[inner[0]]), frozenset(inner), True)
+    if not isinstance(key, str) or key not in known:
+        meant = closest_match(key, known) if isinstance(key, str) else None
+        return _Mistake(*_unknown(key, meant), frozenset(filter(None, [meant])))
+    setting = known[key]
+    if of_container and setting.container_hint:
+        hint = setting.container_hint
+        text = f"the setting {key!r} does not apply to a container."
+        return _Mistake(text, f"{hint[0].upper()}{hint[1:]}.")
+    if problem := setting.problem(value):
+        text = f"the setting {key!r} {problem}."
+        return _Mistake(text, _example_hint(key, setting), frozenset([key]), True)
+    return None
 
 
 def _flat_fields(
@@ -129,6 +153,10 @@ def _flat_fields(
         else:
             flat[path] = location, value
     return flat
+
+
+def _example_hint(key: str, setting: Setting) -> str:
+    return f"Write, for example, '{_written(key, _example(setting))}'."
 
 
 def _written(key: str, value: str) -> str:

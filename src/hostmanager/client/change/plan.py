@@ -183,35 +183,47 @@ def make_plan(
     steps: list[AgentChange] = []
     unchanged: list[AgentStatus] = []
     refused: list[Refusal] = []
-    managers_to_start: set[str] = set()
     for agent in agents:
         host = by_name[agent.host]
         if not agent.is_managed or host.host.manager is None:
             _require_pattern(agent, named)
             continue
-        is_stopped = host.process not in ("", "running")
-        request = _request(command, agent, selection)
-        reason = _refusal_reason(request, agent, host, is_stopped=is_stopped)
         # What is done is run again only if somebody names it.
-        stays_done = agent.is_done and request != "down" and agent.instance_id not in named
-        if stays_done or is_satisfied(request, agent, manager_stopped=is_stopped):
-            unchanged.append(agent)
-        elif reason and (host.error is not None or selection is not Selection.OUTDATED):
-            refused.append(Refusal(agent, reason, host.error is not None))
-        elif not _is_selected(agent, selection):
-            unchanged.append(agent)
+        is_named = agent.instance_id in named
+        decision = _decide(command, agent, host, selection, is_named=is_named)
+        if isinstance(decision, AgentChange):
+            steps.append(decision)
+        elif decision is not None:
+            refused.append(decision)
         else:
-            if is_stopped:
-                managers_to_start.add(agent.host)
-            steps.append(_step(request, agent, selection))
+            unchanged.append(agent)
     return Plan(
         command,
         tuple(steps),
         tuple(unchanged),
         tuple(refused),
-        frozenset(managers_to_start),
+        frozenset(s.agent.host for s in steps if _is_process_stopped(by_name[s.agent.host])),
         selection,
     )
+
+
+def _decide(
+    command: str, agent: AgentStatus, host: HostStatus, selection: Selection, *, is_named: bool
+) -> AgentChange | Refusal | None:
+    """What becomes of one agent; None: nothing is to be done."""
+    request = _request(command, agent, selection)
+    is_stopped = _is_process_stopped(host)
+    stays_done = agent.is_done and request != "down" and not is_named
+    if stays_done or is_satisfied(request, agent, manager_stopped=is_stopped):
+        return None
+    reason = _refusal_reason(request, agent, host, is_stopped=is_stopped)
+    if reason and (host.error is not None or selection is not Selection.OUTDATED):
+        return Refusal(agent, reason, host.error is not None)
+    return _step(request, agent, selection) if _is_selected(agent, selection) else None
+
+
+def _is_process_stopped(host: HostStatus) -> bool:
+    return host.process not in ("", "running")
 
 
 def _request(command: str, agent: AgentStatus, selection: Selection) -> str:
