@@ -9,7 +9,7 @@ from tests.support.managers import OURS, Manager
 from tests.support.sites import Site
 
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+ ")
-_ADOPTED = re.compile(r" (\S+): runs already \(pid (\d+)\)")
+_ADOPTED = re.compile(r" (\S+): already running \(pid (\d+)\)")
 
 
 class Run:

@@ -224,7 +224,7 @@ def state_dir_problem(path: Path) -> str | None:
         return f"--state-dir: {path} is not empty, and nothing in it is a host manager's. {hint}."
     if mode & 0o077:
         return (
-            f"--state-dir: others than its owner may look into {path} (mode {mode:04o}), and the "
+            f"--state-dir: users other than its owner can look into {path} (mode {mode:04o}), and the "
             "manager changes the mode of no directory that it has not made. "
             f"{hint}, or `chmod 700 {path}`."
         )

@@ -115,7 +115,7 @@ class Host:
             site_config: What was read, already checked against the installed classes. The
                 instances that are known already are kept where it is an error, or None.
             requests: As for `update`; applied after that.
-            before: What there was before the program was started; None: it runs already.
+            before: What there was before the program was started; None: it was started before.
             origin: Who made the requests, and why.
 
         Raises:

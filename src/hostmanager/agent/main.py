@@ -56,8 +56,8 @@ def main(args: Sequence[str] | None = None, prog: str | None = None) -> None:
         probe = start_class_probe(sys.executable, _working_dir_in(argv))
     except OSError as error:
         _exit_usage(
-            f"no program can be started by this user with {sys.executable}: {error}. "
-            "Agents could not be either; make it accessible, or use another interpreter."
+            f"this user cannot start a program with {sys.executable}: {error}. "
+            "It could not start agents either; let it execute that file, or use another interpreter."
         )
     try:
         parser = make_manager_parser(prog)

@@ -61,7 +61,7 @@ class RestartOutcome:
         lines = [f"Restarting: {', '.join(at_once)}."] if at_once else []
         if self.preparing:
             ids = ", ".join(self.preparing)
-            lines.append(f"Restarting once the image is here, going on until then: {ids}.")
+            lines.append(f"Restarting once the image is here, running until then: {ids}.")
         if self.router is not None:
             lines.append(
                 f"{self.router} runs the router: it is restarted last, by itself, "

@@ -91,7 +91,7 @@ def prepare(args: argparse.Namespace) -> PreparedService:
     """Check everything, and take the lock.
 
     Raises:
-        ClientError: Something is wrong, or the service runs already.
+        ClientError: Something is wrong, or the service is already running.
     """
     file = load_rules(args)
     keep_connections_alive()
@@ -104,7 +104,7 @@ def prepare(args: argparse.Namespace) -> PreparedService:
         raise ClientError(str(error)) from None
     if lock is None:
         raise ClientError(
-            f"an alarm service runs already with the state directory {directory}. "
+            f"an alarm service is already running with the state directory {directory}. "
             "`hostmanager alerts --status` shows it."
         )
     log.info("rules of %s, state in %s", file.path, directory)

@@ -93,7 +93,7 @@ def _unknown(agent: AgentStatus) -> str:
         return "it has no heartbeats that tell when it was ready"
     if agent.get("heartbeat_age") is not None:
         return "taken over: it was launched before its manager was started"
-    return "it has not been heard of yet"
+    return "nothing has been heard of it yet"
 
 
 def first_starts(starts: Iterable[StartTime]) -> list[StartTime]:

@@ -71,7 +71,7 @@ class StopRequested:
     """The instance should be down.
 
     Attributes:
-        in_order: Whether it runs on until it is released; see `core.stop_order`.
+        in_order: Whether it keeps running until it is released; see `core.stop_order`.
     """
 
     in_order: bool = False

@@ -56,7 +56,7 @@ class DemoFlakyAgent:
 
     def _die(self) -> None:
         # The plain stderr: txaio puts its log in place of sys.stderr.
-        print(f"giving up after {self._lifetime:.1f} s, as ever", file=sys.__stderr__, flush=True)
+        print(f"giving up after {self._lifetime:.1f} s, as always", file=sys.__stderr__, flush=True)
         os._exit(EXIT_CODE)
 
 

@@ -260,7 +260,7 @@ def _record_unclean_end(store: Store, signs: Sequence[float]) -> None:
     before = store.latest_of_manager()
     if before is not None and before["data"].get("event") == "started":
         pid = before["data"].get("pid")
-        text = f"the manager before (pid {pid}) was killed, or the machine went down"
+        text = f"the previous manager (pid {pid}) was killed, or the machine went down"
         data = {"event": "vanished", "pid": pid}
         if signs:
             data["alive_until"] = min(max(signs), time.time())

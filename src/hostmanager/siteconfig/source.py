@@ -65,7 +65,7 @@ def _explain_oserror(path: Path, error: OSError) -> tuple[str, str]:
             f"User id {os.geteuid()} must be able to read it and enter its directories.",
         )
     if error.errno == errno.ELOOP:
-        return "the symbolic links of this path go round in a circle.", "Fix the links."
+        return "the symbolic links of this path form a circle.", "Fix the links."
     if error.errno == errno.ENOTDIR:
         return "a part of the path is a file, not a directory.", "Check the path."
     return f"the file cannot be read: {error.strerror}.", ""

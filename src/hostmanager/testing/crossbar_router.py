@@ -31,7 +31,7 @@ from hostmanager.testing.ports import free_port
 START_TIMEOUT = 90.0  # seconds; 3 s are usual, 18 s on a busy machine; one that ends is noticed
 STOP_TIMEOUT = 10.0  # seconds for a polite end; 0.5 s are usual
 KILL_TIMEOUT = 5.0
-REMEDY = "pip install 'ocs-hostmanager[demo]'"
+HINT = "Install it: pip install 'ocs-hostmanager[demo]'"
 
 HTTP_CALLER_ROLE = "http_caller"
 _EVERYTHING = {"call": True, "register": True, "publish": True, "subscribe": True}
@@ -53,7 +53,7 @@ def find_crossbar() -> str:
     beside = Path(sys.executable).parent / "crossbar"
     path = str(beside) if os.access(beside, os.X_OK) else shutil.which("crossbar")
     if path is None:
-        raise RouterError(f"crossbar, the WAMP router, is not installed. Remedy: {REMEDY}")
+        raise RouterError(f"crossbar, the WAMP router, is not installed. {HINT}")
     return path
 
 
@@ -174,7 +174,7 @@ class CrossbarRouter:
                 `timeout` seconds, or given up. Nothing is left running then.
         """
         if self._process is not None:
-            raise RouterError(f"the router on port {self.port} runs already")
+            raise RouterError(f"the router on port {self.port} is already running")
         command = [find_crossbar(), "start", "--cbdir", str(self.directory), "--color", "false"]
         write_config(self.directory, self.port, self.realm, self.address_root)
         home = self.directory / "home"  # crossbar keeps a user key in ~/.crossbar

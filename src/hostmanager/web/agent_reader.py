@@ -66,7 +66,7 @@ class AgentReader:
         if not _is_kept(host, status):
             silent = "No manager controls it, so none keeps its output and its history."
         elif host.error is not None:
-            silent = f"Its manager gives no answer: {host.error}."
+            silent = f"Its manager does not answer: {host.error}."
         return cls(request, status, host, float(shared_of(request).args.answer_time), silent)
 
     @property

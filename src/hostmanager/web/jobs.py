@@ -223,7 +223,7 @@ class Jobs:
                 try:
                     threading.Thread(target=self._run, args=(job,), daemon=True).start()
                 except RuntimeError as error:  # no more threads
-                    job.error = f"It could not be begun, and nothing was sent: {error}."
+                    job.error = f"It could not be started, and nothing was sent: {error}."
                     failed.append(job)
                 else:
                     self._begun += 1

@@ -47,7 +47,7 @@ def host_problem(host: str, settings: WebSettings) -> str:
     if host_of(host) in settings.names:
         return ""
     return (
-        f"This server is not asked for by the name {host_of(host)!r:.100}, but by one of: "
+        f"This server does not answer to the name {host_of(host)!r:.100}, only to: "
         f"{', '.join(sorted(settings.names))}. Whoever runs it adds others by --allow-host NAME.\n"
     )
 

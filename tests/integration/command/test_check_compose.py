@@ -206,7 +206,9 @@ def test_without_a_compose_command_files_are_read_as_yaml(check, tmp_path, monke
     code, lines, notice = check(daq1=[manager("daq1", "--docker-compose", files), docker("cam")])
     assert code == 1
     assert [line.split(": error: ")[0] for line in lines] == ["e.yaml:2:1"]
-    assert "not checked: compose files but for their YAML: No compose command was found" in notice
+    assert (
+        "not checked: compose files, except for their YAML: No compose command was found" in notice
+    )
     code, _, notice = check(
         "--docker-compose-bin", "/no/such", daq1=[manager("daq1", "--docker-compose", "c.yaml")]
     )

@@ -130,7 +130,7 @@ def test_where_no_program_can_be_started_run_says_so(tmp_path):
     )
     result = run("-c", code, program=(sys.executable,))
     assert (result.returncode, result.stdout) == (2, "")
-    assert f"no program can be started by this user with {tmp_path / 'gone'}: " in result.stderr
+    assert f"this user cannot start a program with {tmp_path / 'gone'}: " in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

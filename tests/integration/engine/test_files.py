@@ -282,7 +282,10 @@ async def test_a_project_that_somebody_else_started_otherwise(project):
             await host.up("a")
             assert host.count("start", "ocs-a") == 0  # taken over as it is
             # No second copy of an agent beside the one that somebody started in another project.
-            says = f"Service 'ocs-b' runs already, in the container {other}-ocs-b-1 of the project '{other}'"
+            says = (
+                f"Service 'ocs-b' is already running, in the container {other}-ocs-b-1 of the "
+                f"project '{other}'"
+            )
             await host.row("b", next_action="start_at", says=says)
             # What is in the other file is no orphan; what is in the other project is not ours.
             await host.stays(0.5, "none", lambda: data(host)["orphans"] == {})

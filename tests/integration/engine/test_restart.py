@@ -31,7 +31,7 @@ async def ask(host, *ids: str):
 async def goes_on(host, container: str, says: str):
     """It was not restarted: that container runs, and it is said why."""
     row = await host.row("a", next_action="up", target_state="up", restarting=False, says=says)
-    assert "It goes on as it is." in row["message"]
+    assert "It keeps running as it is." in row["message"]
     assert row["container"]["id"] == container
     assert await host.running("a") == [container]
     assert host.parts.target_store.restarts == {}

@@ -67,7 +67,7 @@ async def test_a_service_taken_out_of_its_file_is_shown_and_ends_with_its_entry(
         container = (await host.up("a"))["container"]["id"]
         await host.up("b")
         project.write(["ocs-b", "ocs-new"])
-        row = await host.row("a", next_action="?", says="runs on, as an orphan")
+        row = await host.row("a", next_action="?", says="keeps running, as an orphan")
         name = project.engine.inspect(container)["Name"].strip("/")
         assert f"Its container {name} runs on" in row["message"]
         assert await host.do(project.engine.state, container) == "running"

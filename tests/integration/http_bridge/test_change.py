@@ -217,7 +217,7 @@ def test_a_restart_is_reached_when_another_run_stays_up():
 def test_a_restart_that_the_manager_gives_up_has_failed_with_its_reason():
     progress = restart_of()
     assert not progress.observe(state(*UP, restarting=True, pid=7), 0.1, 0.0)
-    refused = "It was not restarted: its image cannot be had. It goes on as it is."
+    refused = "It was not restarted: its image cannot be had. It keeps running as it is."
     assert not progress.observe(
         state(*UP, restarting=False, pid=7, uptime=9.0, message=refused), 0.2, 0.0
     )

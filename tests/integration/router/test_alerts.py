@@ -108,7 +108,7 @@ def test_a_night_on_call(cli_site, receivers, service):
     second = subprocess.run(
         service.argv, env=service.environ, capture_output=True, text=True, check=False
     )
-    assert (second.returncode, "runs already" in second.stderr) == (2, True), second.stderr
+    assert (second.returncode, "already running" in second.stderr) == (2, True), second.stderr
     assert service.end() == 0
     assert stat.S_IMODE(service.state.stat().st_mode) == 0o700
     written = service.log() + (service.state / "alerts.json").read_text()

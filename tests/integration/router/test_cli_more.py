@@ -307,4 +307,4 @@ def test_without_services_there_are_no_orphans_and_nothing_is_pulled(cli_site):
     assert cli_site.run("orphans", "--remove", "--json").json["orphans"] == {"daq1": []}
     result = cli_site.run("pull")
     assert result.code == 0
-    assert "nothing was pulled" in result.out
+    assert result.out == "daq1: no compose files, so there is nothing to pull\n"

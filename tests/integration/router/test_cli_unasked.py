@@ -86,7 +86,7 @@ def test_a_dry_run_of_any_command_changes_nothing(cli_site):
         "restart --outdated": "nothing to restart",
         "die --all": "end the manager of daq2\n  stop: cam1",
         "die --all --disown": "  leave running: cam1",
-        "pull": "no compose files, so nothing would be pulled",
+        "pull": "no compose files, so there is nothing to pull",
         "orphans --remove": "daq1: no orphans",
         "reload": "  - fake2 gone: TinyAgent (host): would be stopped and removed",
     }

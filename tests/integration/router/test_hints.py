@@ -61,7 +61,10 @@ RELOADS = {
         "up",
     ),
     "other arguments": Case(
-        [B, instance("a", "--tag", "new")], "runs on as it is until it is restarted", "up", True
+        [B, instance("a", "--tag", "new")],
+        "keeps running as it is until it is restarted",
+        "up",
+        True,
     ),
 }
 

@@ -232,7 +232,7 @@ def test_history_goes_on_over_the_end_and_the_death_of_the_manager(site, start_m
         f"ended (pid {first.pid})",
         f"started (pid {second.pid})",
         "launched (pid ",
-        f"the manager before (pid {second.pid}) was killed, or the machine went down",
+        f"the previous manager (pid {second.pid}) was killed, or the machine went down",
         f"started (pid {third.pid})",
         "adopted, runs as pid ",
     ), story(entries)

@@ -203,7 +203,7 @@ def test_status_says_done_and_manual_and_up_runs_again_only_what_is_named(cli_si
     assert rows["camera"][2:4] == ["down", "manual"]
     assert "all OK" in cli_site.run("status").out
     result = cli_site.run("up", "mig*", "--no-wait")
-    assert "done, and run again only by name: migrate" in result.out
+    assert "done; run again only if named: migrate" in result.out
     result = cli_site.run("up", "--as-configured", "--all")
     assert "nothing to" in result.out
     result = cli_site.run("up", "migrate", "camera")

@@ -168,7 +168,7 @@ def test_the_site_config_has_its_lines_and_what_a_reload_would_change(server, we
     assert "hushhush" not in text + before
     line = text.split('add</strong> new/1 <a href="#L')[1].split('"')[0]
     assert "instance-id: new/1" in text.split(f'<li id="L{line}">')[1].split("</li>")[0]
-    assert "gives no answer" in text_of(get(server, "/config/daq2"))
+    assert "does not answer" in text_of(get(server, "/config/daq2"))
     assert get(server, "/config/daq3").status_code == 404
 
 

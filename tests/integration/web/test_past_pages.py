@@ -117,7 +117,7 @@ def test_a_manager_that_falls_silent_leaves_what_it_told_before(server, web_site
 
     def page():
         text = text_of(server, "/timeline?from=-1h")
-        return text if "what it told before is shown" in text else ""
+        return text if "what it reported before is shown" in text else ""
 
     text = wait_for(page, 20, "the page to see it")
     web_site.start_managers("daq1")

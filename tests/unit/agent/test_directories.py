@@ -62,7 +62,9 @@ def test_a_directory_of_somebody_else_is_left_as_it_is_and_the_error_names_the_f
 def test_an_empty_directory_is_used_only_if_it_is_closed_to_others(open_directory):
     with pytest.raises(DirectoryError) as error:
         state_dir(str(open_directory), "x", "s", {})
-    assert f"others than its owner may look into {open_directory} (mode 0755)" in str(error.value)
+    assert f"users other than its owner can look into {open_directory} (mode 0755)" in str(
+        error.value
+    )
     assert f"`chmod 700 {open_directory}`" in str(error.value)
     assert mode(open_directory) == 0o755
     open_directory.chmod(0o700)

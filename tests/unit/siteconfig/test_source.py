@@ -43,7 +43,7 @@ def test_a_socket_is_refused(tmp_path, monkeypatch):
 def test_links_in_a_circle_are_refused(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
-    assert "go round in a circle" in refusal(tmp_path / "a")
+    assert "form a circle" in refusal(tmp_path / "a")
 
 
 def test_a_path_through_a_file_is_refused(scf):

@@ -189,7 +189,7 @@ def running_elsewhere(
 def describe_running_elsewhere(container: Container) -> str:
     """Why a service is not started beside a container of another project, and what helps."""
     return (
-        f"Service '{container.service}' runs already, in the container {container.name} of the "
+        f"Service '{container.service}' is already running, in the container {container.name} of the "
         f"project '{container.project}', made from the same file; a second one would be another copy "
         f"of the agent. `docker rm -f {container.name}` ends that one; or name the project "
         f"'{container.project}' again (COMPOSE_PROJECT_NAME in .env)."

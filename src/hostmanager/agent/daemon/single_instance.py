@@ -34,7 +34,7 @@ Owner = tuple[int, int]
 
 
 class ManagerRunningError(Exception):
-    """A manager of this id runs on this host already; the text names it."""
+    """A manager of this id is already running on this host; the text names it."""
 
 
 def acquire_manager_lock(state: Path, *keys: str) -> ExitStack:
@@ -62,7 +62,7 @@ def acquire_manager_lock(state: Path, *keys: str) -> ExitStack:
         claim.close()
         if timed_out:
             raise ManagerRunningError(
-                f"A host manager of this id runs on this host already: {_holder(rivals, path)}. "
+                f"A host manager of this id is already running on this host: {_holder(rivals, path)}. "
                 "Nothing was started. Stop that one first, or give this one another --instance-id."
             )
         time.sleep(CLAIM_INTERVAL)

@@ -148,7 +148,7 @@ class RouterSession(OCSAgent):
         self._refusal_reported = True
         if reason == "wamp.error.procedure_already_exists":
             text = (
-                f"the router has an agent {self.agent_address} already: is a second manager of "
+                f"the router already has an agent {self.agent_address}: is a second manager of "
                 "this id running somewhere?"
             )
         else:

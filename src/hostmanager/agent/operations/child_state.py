@@ -158,9 +158,9 @@ def message(record: InstanceRecord, now: Timestamp | None = None) -> str:
 def _restart_message(record: InstanceRecord) -> str:
     denied = record.request.restart_denied
     if record.needs_preparation:
-        return "It is restarted as soon as its image is here; it is being looked for, or pulled."
+        return "It is restarted as soon as its image is here, which is being looked for or pulled."
     if denied is not None:
-        return f"It was not restarted: {denied.rstrip('.')}. It goes on as it is."
+        return f"It was not restarted: {denied.rstrip('.')}. It keeps running as it is."
     if not record.restart_required:
         return ""
     if record.observation.image_outdated:

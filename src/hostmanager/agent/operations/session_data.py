@@ -32,7 +32,7 @@ def show_service(shown: dict[str, Any], parts: ManagerParts, record: InstanceRec
     if record.spec.has_no_service and (orphan := parts.compose.orphan_of(record.spec.instance_id)):
         shown["message"] = join(
             shown["message"],
-            f"Its container {orphan} runs on, as an orphan: `hostmanager orphans --remove` ends it, "
+            f"Its container {orphan} keeps running, as an orphan: `hostmanager orphans --remove` ends it, "
             "and so does a reload without this entry.",
         )
     if record.spec.instance_id == parts.restarts.waiting_router_id:

@@ -173,7 +173,7 @@ async def _load_files(
     except ComposeError as error:
         if command is not None:
             raise CommandError(str(error)) from None
-        report.skipped.append(f"compose files but for their YAML: {error}")
+        report.skipped.append(f"compose files, except for their YAML: {error}")
         services = [_yaml_services(path, report) for path in paths]
         return ComposeContents(_loaded(paths, services), complete=False)
     services = await asyncio.gather(*(_services(compose, path, report) for path in paths))

@@ -27,7 +27,7 @@ In a chain, "@" is the time of the launch, counted from the first launch on that
 time from there until it was ready.
 """,
     done="the times are shown",
-    not_reached="of no agent that was asked for is it known when it became ready",
+    not_reached="it is not known of any agent that was asked for when it became ready",
     examples="""\
   hostmanager blame
       all agents of the site
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _show_times(starts: Sequence[StartTime], output: Output) -> None:
     if not starts:
-        output.line("Of no agent that was asked for is anything known.")
+        output.line("Nothing is known of the agents that were asked for.")
         return
     width = max(len(start.instance_id) for start in starts)
     host_width = max(len(start.host) for start in starts)

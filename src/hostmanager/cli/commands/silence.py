@@ -20,7 +20,7 @@ from hostmanager.util.text import join_names
 DESCRIPTION = """\
 Do not warn of agents for a time: during work on the hardware, say. They are shown as silenced,
 with who, why and until when, and nothing about them counts as wrong. It stops nothing, and agents
-that die are restarted as ever. It ends by itself. Without --for and --end, the silences are shown.
+that die are restarted as usual. It ends by itself. Without --for and --end, the silences are shown.
 
 The managers of the agents keep it, over their own end and over a boot of the host. Of hosts that
 do not answer, and of whole hosts (--host HOST --all), the alarm service keeps it: nobody is notified

@@ -138,7 +138,7 @@ class Plan:
         if self.selection is Selection.NOT_AS_CONFIGURED:
             return "as configured already"
         if agent.is_done and self.command != "down":
-            return "done, and run again only by name"
+            return "done; run again only if named"
         return "left down" if self.command == "restart" else f"already {self.command}"
 
     @property

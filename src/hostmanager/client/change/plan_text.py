@@ -85,8 +85,8 @@ def _order_lines(plan: Plan) -> list[str]:
             lines.append(f"  {name} starts once {join_names(awaited)} is ready")
         later = [o.agent.instance_id for o in others if o.action != "start"]
         if step.action != "start" and later:
-            verb = "runs" if len(later) == 1 else "run"
-            lines.append(f"  {join_names(later)} {verb} on until {name} has ended")
+            verb = "keeps" if len(later) == 1 else "keep"
+            lines.append(f"  {join_names(later)} {verb} running until {name} has ended")
     return lines
 
 

@@ -37,7 +37,7 @@ class HostPull:
     def lines(self) -> list[PlanLine]:
         """The same for people."""
         if not self.files:
-            return [PlanLine(f"{self.host}: no compose files, so nothing would be pulled")]
+            return [PlanLine(f"{self.host}: no compose files, so there is nothing to pull")]
         images = [
             f"  {instance_id}: {image}"
             + (" (not on this host yet)" if instance_id in self.missing else "")

@@ -65,7 +65,7 @@ class IncidentReport:
     Attributes:
         subject: What it is about.
         span: Of which time.
-        sentences: What it comes to.
+        sentences: The summary.
         faults: When agents did not work, the oldest first.
         outages: When managers and the router were away.
         requests: What was requested, by whom, and why.
@@ -151,7 +151,7 @@ def _sentences(managers: Sequence[LaneSummary], agents: Sequence[LaneSummary]) -
     number = pluralize(len(agents), "agent")
     if len(agents) > 1:
         yield f"Of {number}, {len(faulty) or 'none'} did not work at some time." + (
-            f" Of {gaps}, it is not known for all of the time." if gaps else ""
+            f" Of {gaps}, this is not known for the whole time." if gaps else ""
         )
     for agent in agents:
         if not agent.is_quiet and (agent.faults or len(agents) == 1):
@@ -201,7 +201,7 @@ def report_markdown(report: IncidentReport) -> str:
     parts = [
         f"# Report: {_plain(report.subject)}",
         f"From {iso_time(report.span.start)} to {iso_time(report.span.end)}.",
-        *_section("What it comes to", [_plain(text) for text in report.sentences]),
+        *_section("Summary", [_plain(text) for text in report.sentences]),
         *_section("Not certain", [_plain(note) for note in report.notes]),
         *_section("Faults", map(_markdown_row, report.faults)),
         *_section("Outages of managers and the router", map(_markdown_row, report.outages)),
@@ -210,7 +210,7 @@ def report_markdown(report: IncidentReport) -> str:
     if report.outputs:
         parts.append("## Last output before unexpected exits")
     for row in report.outputs:
-        often = f", {row.count} times the same" if row.count > 1 else ""
+        often = f", {row.count} times" if row.count > 1 else ""
         parts.append(f"{iso_time(row.time)} {_plain(row.subject)}{often}:")
         lines = [part for line in row.lines for part in sanitize(line).splitlines()]
         parts.append("\n".join(f"    {line}" for line in lines))

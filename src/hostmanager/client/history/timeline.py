@@ -219,7 +219,7 @@ class _HostBuilder:
         fact = event.fact
         match fact.kind, fact.event:
             case "manager", "started":
-                self._lost(self._last, "nobody noted the end of the manager")
+                self._lost(self._last, "the end of the manager was not recorded")
                 self._started = event.time
                 self._unnamed = {n for n, track in self._tracks.items() if track.state == UNKNOWN}
                 self._manager.change(event.time, RUNNING, event.text)

@@ -16,7 +16,7 @@ _REPLACE_EFFECTS = {
     "stop": "would stop it, and leave the new one down",
 }
 _CHANGE_EFFECTS = {
-    "needs restart": "has its manager read it; it runs on as it is until it is restarted",
+    "needs restart": "has its manager read it; it keeps running as it is until it is restarted",
     "keep": "has its manager read it; its target stays",
 }
 

@@ -122,7 +122,7 @@ def _request_stop(record: InstanceRecord, now: Timestamp) -> InstanceRecord:
 
 
 def _hold(record: InstanceRecord, in_order: bool) -> InstanceRecord:
-    """Let it run on until it is released, if it is to end in order."""
+    """Let it run until it is released, if it is to end in order."""
     held = in_order and record.state is State.UP
     return replace(record, request=replace(record.request, is_held=held))
 

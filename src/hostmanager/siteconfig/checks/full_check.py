@@ -193,7 +193,7 @@ def _check_reserved_id(instance: CheckedEntry, collector: DiagnosticCollector) -
         text = f"{ALL!r} is not a valid instance-id: commands use it for all agents."
         collector.error(location, text, "Choose another name.")
     if name == "crossbar":
-        text = "OCS's tools call the router 'crossbar'; an agent of this name is mistaken for it."
+        text = "OCS's tools call the router 'crossbar'; an agent of this name would be mistaken for it."
         collector.warning(location, text, "Choose another name.")
 
 

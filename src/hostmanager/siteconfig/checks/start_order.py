@@ -47,7 +47,7 @@ class SiteOrder:
             if cycle := find_cycle(graph, name):
                 text = " after ".join(self._named(host, each) for each in cycle)
                 hint = "Take one of them out; until then none of them waits for another."
-                collector.error(location, f"'after' leads in a circle: {text}.", hint, name)
+                collector.error(location, f"'after' forms a circle: {text}.", hint, name)
         return tuple(collector.diagnostics)
 
     def remote(self, host: str) -> dict[str, RemoteInstance]:

@@ -150,7 +150,7 @@ def host_config(status: HostStatus) -> HostConfig:
     if status.host.manager is None:
         return HostConfig(status, unknown="It has no manager, so nothing of it is read.")
     if status.error is not None:
-        return HostConfig(status, unknown=f"Its manager gives no answer: {status.error}.")
+        return HostConfig(status, unknown=f"Its manager does not answer: {status.error}.")
     if status.process != "running":
         why = (
             "Its manager process does not run; when it is started, it reads the file as it is then."

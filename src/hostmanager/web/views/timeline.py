@@ -206,7 +206,7 @@ def _current(status: HostStatus) -> dict[str, CurrentState]:
 def _notes(host: str, history: HostHistory) -> list[str]:
     notes = []
     if history.error is not None:
-        had = "; what it told before is shown" if history.read_at is not None else ""
+        had = "; what it reported before is shown" if history.read_at is not None else ""
         notes.append(f"{host}: {history.error}{had}.")
     elif history.trouble:
         notes.append(f"{host}: {history.trouble}")

@@ -68,7 +68,7 @@ def test_who_waits_for_whom_is_said():
     assert [line.text for line in plan_lines(plan)] == [
         "restart on daq1: registry, pump, other",
         "  pump starts once registry is ready",
-        "  registry runs on until pump has ended",
+        "  registry keeps running until pump has ended",
     ]
     alone = make_plan("restart", [status], status.agents[1:], [])
     assert [line.text for line in plan_lines(alone)] == ["restart on daq1: pump, other"]

@@ -100,7 +100,7 @@ def test_markdown_has_all_parts():
     parts = [line for line in text.splitlines() if line.startswith("#")]
     assert parts == [
         "# Report: the site",
-        "## What it comes to",
+        "## Summary",
         "## Not certain",
         "## Faults",
         "## Outages of managers and the router",

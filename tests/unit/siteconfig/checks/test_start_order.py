@@ -33,7 +33,7 @@ def test_the_order_is_read_and_given_to_clients(scf):
         ("registry", "the setting 'after' is 'registry', not a list of instance-ids"),
         ("[1]", "not a list of instance-ids. Write, for example, 'after: [registry]'"),
         ("[regisry]", "names 'regisry', which no host of this site has. Did you mean 'registry'?"),
-        ("[a]", "'after' leads in a circle: a after a."),
+        ("[a]", "'after' forms a circle: a after a."),
     ],
 )
 def test_an_order_that_makes_no_sense_is_named_with_its_line(scf, first, words):

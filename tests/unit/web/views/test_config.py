@@ -135,8 +135,8 @@ def test_where_only_a_broken_entry_is_left_the_file_does_not_differ(path):
 @pytest.mark.parametrize(
     ("answer", "manager", "why"),
     [
-        (NO_ANSWER_YET, "hm-daq1", "gives no answer: no answer yet"),
-        (ManagerError(FailureKind.ROUTER, "no router"), "hm-daq1", "gives no answer: no router"),
+        (NO_ANSWER_YET, "hm-daq1", "does not answer: no answer yet"),
+        (ManagerError(FailureKind.ROUTER, "no router"), "hm-daq1", "does not answer: no router"),
         ({"status": "done"}, "hm-daq1", "does not run"),
         (None, None, "has no manager"),
     ],
