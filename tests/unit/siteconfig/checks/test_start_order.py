@@ -108,7 +108,7 @@ def test_what_only_another_manager_knows_is_an_error_and_not_waited_for(scf, nam
 def test_a_circle_across_hosts_is_named_on_both(scf):
     path = two_hosts(scf, "[registry]", "[pump]")
     site = load_site_file(path, "daq")
-    assert "in a circle: pump after registry (host hk) after pump." in site.errors[0].message
+    assert "forms a circle: pump after registry (host hk) after pump." in site.errors[0].message
     assert [found.severity for found in site.diagnostics] == [Severity.ERROR, Severity.WARNING]
     assert "registry after pump (host daq)" in load_site_file(path, "hk").errors[0].message
     assert len([f for _, f in check_site(path).diagnostics if f.is_error]) == 2
