@@ -45,7 +45,10 @@ def test_a_one_shot_took_until_it_was_done():
     ("child", "note"),
     [
         ({"health": "ok", "ready_at": None, "heartbeat_age": 0.5}, "taken over"),
-        ({"health": "starting", "ready_at": None, "heartbeat_age": None}, "nothing has been heard of it"),
+        (
+            {"health": "starting", "ready_at": None, "heartbeat_age": None},
+            "nothing has been heard of it",
+        ),
         ({"health": None}, "no heartbeats"),
         ({}, "no heartbeats"),  # another manager than ours
         (
