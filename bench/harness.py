@@ -173,13 +173,13 @@ class Run:
         pid: int = launches[0].pid
         return pid
 
-    def all_launched(self, ids: Iterable[str]) -> dict[str, int]:
+    def all_launched(self, ids: Iterable[str], timeout: float = 2 * WAIT_TIMEOUT) -> dict[str, int]:
         """Wait until each of these has noted its launch: their pids."""
         ids = list(ids)
         directory = self.site.working_dir / "launches"
         wait_for(
             lambda: len(list(directory.glob("*"))) >= len(ids),
-            2 * WAIT_TIMEOUT,
+            timeout,
             f"{len(ids)} agents",
             lambda: f"{len(list(directory.glob('*')))} of them",
             every=0.02,
