@@ -160,16 +160,17 @@ class ForkServer:
             os.set_inheritable(fd, True)  # to all that the agent starts
         os.environ.clear()
         os.environ.update(environ)  # type: ignore[call-overload]
-        self._title.set(argv, environ)  # type: ignore[arg-type]
         _comm(self._name)
         if not sys.flags.safe_path:
             sys.path[0] = os.getcwd()
         importlib.invalidate_caches()
         if "numpy.random" in sys.modules:  # Python's own generator renews itself
             sys.modules["numpy.random"].seed()
-        # Last: until here it is preferred, as others wait for it.
+        # Until here it is preferred, as others wait for it.
         os.setpriority(os.PRIO_PROCESS, 0, self._agents_nice)
         os.setsid()
+        # Last: now it has the tag of the instance, and who sees that takes a leader for one.
+        self._title.set(argv, environ)  # type: ignore[arg-type]
 
 
 def _end_library_threads() -> None:
