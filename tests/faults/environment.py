@@ -69,6 +69,7 @@ class World:
         adoptions: How many were adopted, and seconds from the manager's start until they were.
         slow: What was reached late, though within the bound.
         late: How often something was reached so late that the circumstances were written down.
+        unread_change: Whether the site config was changed, and the manager may not have read it.
         pipes_moved: When somebody meddled with pipes, so that the next log daemon may not find
             those that agents had open then, monotonic seconds.
     """
@@ -86,6 +87,7 @@ class World:
         self.slow: list[str] = []
         self.pipes_moved = 0.0
         self.late = 0
+        self.unread_change = False
         self._no_log_daemon_until = 0.0
         self.output = site.directory / "output"
         self.disk = site.directory / "disk"
@@ -340,6 +342,9 @@ class World:
             ViolationError: Not within the bound; it says what is missing.
         """
         self.need_manager()
+        if self.unread_change:  # an operator who was told so asks again
+            self.wait(lambda: self.update(reload_config=True), bound)
+            self.unread_change = False
         self.status_observer.note_lines()
         started, reasons, described = time.monotonic(), [""], []
 

@@ -65,7 +65,8 @@ def other_class(world: World, rng: Random) -> str:
     world.classes[name] = "OtherTinyAgent" if old == "TinyAgent" else "TinyAgent"
     world.expected_targets.reset([name], certain=False)
     world.write_site()
-    return f"{name}: {world.update(reload_config=True)}"
+    world.unread_change = not world.update(reload_config=True)
+    return f"{name}: {not world.unread_change}"
 
 
 @kind("operator: an entry taken out and put back", 3)
@@ -76,7 +77,7 @@ def out_and_back(world: World, rng: Random) -> str:
     world.write_site(without=name)
     world.update(reload_config=True)
     world.write_site()
-    world.update(reload_config=True)
+    world.unread_change = not world.update(reload_config=True)
     return name
 
 
