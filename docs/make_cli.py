@@ -54,7 +54,7 @@ hostmanager restart acu1            # stop it, start it, check that it stays up
 | `its manager cannot use the site config: site.yaml:14:7: …` (or `… all of …`) | the site config on that host is broken (or an entry of it), at this place; what runs keeps running |
 | `stopped by hand 3 h ago by ann@control (config: up): pump exchange` | somebody wants it down: a warning, exit status 0. `up ID` starts it; `up --as-configured` undoes all that was done by hand |
 | `new in the site config`, `not in the site config`, `runs as …` | its manager has not read the site config since it was changed; `hostmanager diff` shows what `hostmanager reload` would do |
-| `unstable` | it is up, but died recently |
+| `unstable` | it is up, but died recently; wrong until it has registered again, then a warning |
 | `no router answers at …` | the router (crossbar) does not run. Agents and managers go on without it; if it is a compose service, `journalctl -u 'hostmanager-*'` on its host says why it does not start |
 | `no encrypted connection to … can be made: …` | what TLS reported, and what to do; see [install.md](install.md#tls-to-the-router). The connection is never made without encryption instead |
 
@@ -69,7 +69,7 @@ hostmanager restart acu1            # stop it, start it, check that it stays up
   done then. The id of a manager is not an agent: use `--host`.
 - **A host that is silent** costs `--answer-time` (5 s) once, however many there are, and the others
   are shown, and get their requests, all the same.
-- **Output**: colours and tables that fit the width on a terminal, plain text with whole lines
+- **Output**: colours and tables that fit the width on a terminal (a narrow one has fewer columns), plain text with whole lines
   elsewhere (`NO_COLOR` and `TERM=dumb` are honoured), `--json` for programs. Warnings go to stderr.
 - **An output that cannot be written** (a full disk) is one message and exit status 1; a reader that
   has ended (`| head`) is 141, without a message.

@@ -19,12 +19,23 @@ SEVERITY_STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, what it shows of an agent now, its alignment, its least width."""
+    """One column.
+
+    Attributes:
+        heading: Its heading.
+        cell: What it shows of an agent now.
+        justify: Its alignment.
+        min_width: How narrow it may get; None: its cells are not shortened, since half a number
+            says something else.
+        rank: On a narrow terminal, columns of the highest rank are left out first; those of
+            rank 0 never.
+    """
 
     heading: str
     cell: Callable[[AgentStatus, float], Text]
     justify: Literal["left", "right"] = "left"
-    min_width: int = 4
+    min_width: int | None = None
+    rank: int = 0
 
 
 def name_cell(agent: AgentStatus, _: float) -> Text:

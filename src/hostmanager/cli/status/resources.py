@@ -41,10 +41,13 @@ def _size(value: float | None) -> Text:
     return Text("" if value is None else format_bytes(int(value)))
 
 
-def _used(heading: str, key: str, convert: Callable[[Any], Text]) -> Column:
+def _used(heading: str, key: str, convert: Callable[[Any], Text], rank: int) -> Column:
     """A column of one of the resources; what is not known, or not measured yet, is blank."""
     return Column(
-        heading, lambda agent, _: convert((agent.get("resources") or {}).get(key)), "right"
+        heading,
+        lambda agent, _: convert((agent.get("resources") or {}).get(key)),
+        "right",
+        rank=rank,
     )
 
 
@@ -54,15 +57,15 @@ def _number(value: int | None) -> Text:
 
 COLUMNS = (
     Column("agent", name_cell, min_width=12),
-    Column("class", lambda agent, _: Text(agent.agent_class, "dim"), min_width=8),
+    Column("class", lambda agent, _: Text(agent.agent_class, "dim"), min_width=8, rank=9),
     Column("state", lambda agent, _: Text(agent.state_text)),
-    Column("health", lambda agent, _: health_cell(agent)),
-    Column("cpu", lambda agent, _: cpu_cell(agent), "right"),
-    _used("memory", "memory", _size),
-    _used("peak", "memory_peak", _size),
-    _used("procs", "processes", _number),
-    _used("threads", "threads", _number),
-    _used("files", "open_files", _number),
-    _used("read", "read_bytes", _size),
-    _used("written", "written_bytes", _size),
+    Column("health", lambda agent, _: health_cell(agent), rank=1),
+    Column("cpu", lambda agent, _: cpu_cell(agent), "right", rank=2),
+    _used("memory", "memory", _size, 3),
+    _used("peak", "memory_peak", _size, 4),
+    _used("procs", "processes", _number, 6),
+    _used("threads", "threads", _number, 5),
+    _used("files", "open_files", _number, 7),
+    _used("read", "read_bytes", _size, 8),
+    _used("written", "written_bytes", _size, 8),
 )

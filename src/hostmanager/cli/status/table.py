@@ -1,11 +1,11 @@
 """What `status` prints: first what is wrong and why, then a table by host.
 
-Fits 80 columns; where there is room, the table has class, pid and notes. Without a terminal
-there is always room.
+Fits 80 columns; where there is room, the table has class, pid and notes, on a narrower terminal
+fewer columns. Without a terminal there is always room.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -195,29 +195,40 @@ def hosts_table(
             yield _line(columns, widths, cells[agent.host, agent.instance_id])
 
 
-def _line(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[Text]) -> Text:
+def _line(columns: Sequence[Column], widths: Mapping[int, int], cells: Sequence[Text]) -> Text:
     """Put the cells of a row together: rich's tables take ten times as long for that."""
     line = Text(no_wrap=True, overflow="ellipsis")
-    for column, width, cell in zip(columns, widths, cells, strict=True):
+    for index, width in widths.items():
+        cell = cells[index]
         cell.truncate(width, overflow="ellipsis")
         blanks = " " * (width - cell.cell_len)
-        if column.justify == "right":
+        if columns[index].justify == "right":
             line.append(blanks).append_text(cell).append(" ")
         else:
             line.append_text(cell).append(f"{blanks} ")
     return line
 
 
-def _widths(columns: Sequence[Column], rows: list[list[Text]], room: int) -> list[int]:
-    """The widths: of the widest cells; if that is too much, the widest columns shrink."""
-    widths = [
-        max([len(column.heading), *(row[index].cell_len for row in rows)])
+def _widths(columns: Sequence[Column], rows: list[list[Text]], room: int) -> dict[int, int]:
+    """The columns that there is room for, by index, with their widths.
+
+    First texts are shortened; where that is not enough, columns are left out.
+    """
+    widths = {
+        index: max([len(column.heading), *(row[index].cell_len for row in rows)])
         for index, column in enumerate(columns)
-    ]
-    gaps = len(columns)
-    while sum(widths) + gaps > room:
-        candidates = [i for i, column in enumerate(columns) if widths[i] > column.min_width]
-        flexible = [i for i in candidates if i in (0, len(columns) - 1)] or candidates
+    }
+    least = {
+        index: width if (narrow := columns[index].min_width) is None else min(width, narrow)
+        for index, width in widths.items()
+    }
+    while sum(least[index] + 1 for index in widths) > room:
+        last = max(widths, key=lambda index: columns[index].rank)
+        if columns[last].rank == 0:
+            break
+        del widths[last]
+    while sum(widths.values()) + len(widths) > room:
+        flexible = [index for index, width in widths.items() if width > least[index]]
         if not flexible:
             break
         widths[max(flexible, key=lambda index: widths[index])] -= 1
@@ -284,27 +295,30 @@ _CLASS = Column(
     "class",
     lambda agent, _: Text(agent.agent_class, "dim" if agent.child is None else ""),
     min_width=8,
+    rank=4,
 )
 _STATE_AND_TARGET = (
     Column("state", _state),
-    Column("target", lambda agent, _: Text(agent.target_text if agent.child else "")),
+    Column("target", lambda agent, _: Text(agent.target_text if agent.child else ""), rank=2),
 )
-_PID = Column("pid", lambda agent, _: Text(text_or_blank(agent.get("pid")), "dim"), "right")
+_PID = Column("pid", lambda agent, _: Text(text_or_blank(agent.get("pid")), "dim"), "right", rank=6)
 _NUMBERS = (
-    Column("uptime", lambda agent, _: Text(format_duration(agent.get("uptime"))), "right"),
-    Column("restarts", lambda agent, _: Text(text_or_blank(agent.get("restarts"))), "right"),
-    Column("stable", _stability, "right"),
+    Column("uptime", lambda agent, _: Text(format_duration(agent.get("uptime"))), "right", rank=3),
+    Column(
+        "restarts", lambda agent, _: Text(text_or_blank(agent.get("restarts"))), "right", rank=5
+    ),
+    Column("stable", _stability, "right", rank=7),
 )
 COMPACT = (
     _AGENT,
     *_STATE_AND_TARGET,
     *_NUMBERS,
-    Column("last exit", _note_or_last_exit, min_width=9),
+    Column("last exit", _note_or_last_exit, min_width=9, rank=1),
 )
 FULL = (
     *(_AGENT, _CLASS),
     *_STATE_AND_TARGET,
     *(_PID, *_NUMBERS),
-    Column("last exit", _last_exit, min_width=9),
+    Column("last exit", _last_exit, min_width=9, rank=1),
     Column("notes", _notes, min_width=10),
 )

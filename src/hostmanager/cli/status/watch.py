@@ -170,9 +170,8 @@ def _state_lines(hosts: list[HostStatus]) -> StateLines:
         for agent in host.agents:
             target = f" (target {agent.target})" if agent.target not in (agent.state, "") else ""
             pid = f" pid {agent.get('pid')}" if agent.get("pid") else ""
-            reason = (
-                f": {'; '.join(agent.reasons)}" if agent.severity >= StatusSeverity.WARNING else ""
-            )
-            text = f"{agent.state_text}{target}{pid}{reason}"
+            text = f"{agent.state_text}{target}{pid}"
+            if agent.severity >= StatusSeverity.WARNING:
+                text += f": {join_sentences(agent.reasons)}"
             lines[f"{name} {agent.instance_id}"] = agent.severity, text
     return lines

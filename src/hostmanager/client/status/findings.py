@@ -19,6 +19,7 @@ from hostmanager.client.status.model import (
     silence_text,
     state_text,
 )
+from hostmanager.core.health import Health
 from hostmanager.core.model import Kind
 from hostmanager.siteconfig.reported_settings import settings_from_data
 from hostmanager.util.grouping import group_pairs
@@ -243,7 +244,10 @@ def _resting_findings(child: Mapping[str, Any], state: str, message: str) -> lis
         text = (
             f"unstable: it exited with {cause} recently" if cause else "unstable: it died recently"
         )
-        findings.append((StatusSeverity.WARNING, text))
+        # Else `status` would be 0 and 1 by turns while it starts and dies again and again.
+        is_back = child.get("health") != Health.STARTING
+        text += "" if is_back else ", and has not registered since"
+        findings.append((StatusSeverity.WARNING if is_back else StatusSeverity.ERROR, text))
     return findings
 
 

@@ -19,3 +19,14 @@ def test_invalid_data_is_an_error_of_its_host(data):
 def test_for_whom_an_agent_waits_may_be_anything():
     status = build_host_status(HOST, session(child("a", waiting_for=7)))
     assert add_awaited([status]) == [status]
+
+
+@pytest.mark.parametrize(
+    ("health", "severity"),
+    [("starting", "wrong"), ("ok", "warning"), ("unknown", "warning"), (None, "warning")],
+)
+def test_one_that_died_is_wrong_until_it_has_registered_again(health, severity):
+    status = build_host_status(HOST, session(child("a", stability=0.2, health=health)))
+    (agent,) = status.agents
+    assert agent.severity.word == severity
+    assert ("has not registered since" in agent.reasons[0]) == (severity == "wrong")
