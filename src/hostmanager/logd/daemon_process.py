@@ -90,7 +90,9 @@ class LogDaemonProcess:
                     return holder[0]
                 else:
                     self._stop_other(holder[0])
-            raise LogDaemonError(f"no log daemon for {self._state} within {timeout:.0f} s")
+            raise LogDaemonError(
+                f"none was ready within {timeout:.0f} s; is the disk of {self._state} full?"
+            )
 
     def resume(self) -> None:
         """Resume a log daemon that somebody has suspended."""

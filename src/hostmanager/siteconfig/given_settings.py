@@ -103,13 +103,14 @@ def read_settings(
     known = {key: s for key, s in SETTINGS.items() if s.for_host or not of_manager}
     values, wrong = {}, set()
     locations: dict[str, SourceLocation] = {}
-    for key, (location, value) in _flat_fields(node, known).items():
+    given = _flat_fields(node, known)
+    for key, (location, value) in given.items():
         setting = known.get(key) if isinstance(key, str) else None
         mistake = _mistake(key, value.value, known, of_container=of_container)
         if mistake is not None:
             collector.error(value if mistake.is_of_value else location, mistake.text, mistake.hint)
             # What it was to be may be there as well, rightly written.
-            meant = mistake.meant - (node.value.keys() - {key})
+            meant = mistake.meant - (given.keys() - {key})
             wrong |= {known[name].attribute for name in meant}
         elif setting is not None:
             values[setting.attribute] = _stored(setting.parse(value.value))
@@ -128,8 +129,9 @@ def _mistake(
         text = f"the setting {key!r} is {quote_value(value)}, not a mapping."
         return _Mistake(text, _example_hint(inner[0], known[inner[0]]), frozenset(inner), True)
     if not isinstance(key, str) or key not in known:
-        meant = closest_match(key, known) if isinstance(key, str) else None
-        return _Mistake(*_unknown(key, meant), frozenset(filter(None, [meant])))
+        meant = closest_match(key, _names(known)) if isinstance(key, str) else None
+        all_meant = (k for k in known if meant and f"{k}.".startswith(f"{meant}."))
+        return _Mistake(*_unknown(key, meant), frozenset(all_meant))
     setting = known[key]
     if of_container and setting.container_hint:
         hint = setting.container_hint
@@ -139,6 +141,12 @@ def _mistake(
         text = f"the setting {key!r} {problem}."
         return _Mistake(text, _example_hint(key, setting), frozenset([key]), True)
     return None
+
+
+def _names(known: Iterable[str]) -> list[str]:
+    """The keys, and those of the mappings that hold them: ``restart.give-up``, ``restart``."""
+    parts = (key.split(".") for key in known)
+    return list(dict.fromkeys(".".join(p[:n]) for p in parts for n in range(1, len(p) + 1)))
 
 
 def _flat_fields(

@@ -12,6 +12,7 @@ import pytest
 
 from hostmanager.drivers.process.output.log_daemon_sink import LogDaemonSink
 from hostmanager.drivers.process.output.output_sink import SinceTime
+from hostmanager.logd.client import LogDaemonClient
 from tests.integration.logd.conftest import LogEnvironment
 from tests.support.waiting import wait_for
 
@@ -82,3 +83,23 @@ def test_a_launch_resumes_a_log_daemon_that_is_suspended(env):
     wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     env.launch("a", "/bin/echo", "x")
     assert (env.files / "a.out").read_text() == "x\n"
+
+
+def test_an_agent_whose_output_can_be_written_nowhere_runs_without(tmp_path):
+    disk, path = tmp_path / "disk", tmp_path / "disk" / "output" / "a.out"
+    disk.touch()  # as on a disk that is read-only, nothing can be made in it
+    loop = asyncio.new_event_loop()
+    sink = LogDaemonSink(loop, LogDaemonClient(disk / "state", path.parent), path.parent)
+    fd, begin = sink.open("a", path)
+    subprocess.run(["/bin/echo", "x"], stdout=fd, check=True)
+    os.close(fd)
+    assert sink.last_lines("a", path, begin, None) == ()
+    assert sink.faults() == [
+        f"The output of a is lost until it is restarted: {path.parent} cannot be written: "
+        "Not a directory."
+    ]
+    disk.unlink()
+    os.close(sink.open("a", path)[0])
+    assert sink.faults() == []
+    sink.close(end=True)
+    loop.close()

@@ -131,7 +131,7 @@ def test_the_data_is_strict_json_on_the_wire(shown):
     assert data.keys() == {
         "config_warnings",
         *("child_states", "config_parse_status", "orphans", "new_tags"),
-        *("not_kept", "request_params", "now"),
+        *("not_kept", "own_faults", "request_params", "now"),
     }
     json.dumps(data, allow_nan=False)
 

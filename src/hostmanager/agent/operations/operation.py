@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from ocs import ocs_agent
 from twisted.internet.defer import Deferred, succeed
 
+from hostmanager.agent import audit
+from hostmanager.agent.daemon.journald import log_fields
 from hostmanager.agent.framework.embedded import EmbeddingError
 from hostmanager.agent.host import NotRunningError
 from hostmanager.agent.operator_messages import MAX_TEXT_CHARS
@@ -74,6 +76,13 @@ def operation(*, journaled: bool = True) -> Callable[[Work], Operation]:
         return start
 
     return decorate
+
+
+def announce_request(manager: ManagedHost, session: Any, params: dict[str, Any], text: str) -> None:
+    """Say in the messages and the log who requested what, and why."""
+    origin = audit.session_origin(session, params)
+    with log_fields(event="request"):
+        manager.parts.messages.emit(audit.request_message(text, origin))
 
 
 async def _or_refusal(work: Coroutine[Any, Any, TaskResult]) -> TaskResult:

@@ -5,7 +5,12 @@ from typing import Any
 
 from ocs import ocs_agent
 
-from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
+from hostmanager.agent.operations.operation import (
+    ManagedHost,
+    TaskResult,
+    announce_request,
+    operation,
+)
 
 
 @ocs_agent.param("instances", default=[])
@@ -46,4 +51,5 @@ async def restart(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     outcome = await manager.parts.restarts.request(host.chosen_instances(params["instances"]))
     host.require_running()  # it may have been stopped while an image was pulled
     session.data = asdict(outcome)
+    announce_request(manager, session, params, " ".join(outcome.lines))
     return not outcome.refused, " ".join(outcome.lines)

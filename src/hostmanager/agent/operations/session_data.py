@@ -201,6 +201,13 @@ def session_data(parts: ManagerParts, child_states: ChildStates | None = None) -
         "orphans": parts.compose.orphans(),
         "new_tags": parts.compose.new_tags(parts.snapshot),
         "not_kept": parts.target_store.not_saved,
+        "own_faults": _own_faults(parts),
         "request_params": list(REQUEST_PARAMS),
         "now": now.wall,  # ages are computed with this clock, not with that of a client
     }
+
+
+def _own_faults(parts: ManagerParts) -> list[str]:
+    """What is wrong with files and helpers of the manager itself, a sentence each."""
+    faults = [parts.journal.error] if parts.journal.error else []
+    return faults + ([] if parts.log_daemon is None else parts.log_daemon.faults())

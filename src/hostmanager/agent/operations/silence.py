@@ -5,7 +5,12 @@ from typing import Any
 from ocs import ocs_agent
 
 from hostmanager.agent import audit
-from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
+from hostmanager.agent.operations.operation import (
+    ManagedHost,
+    TaskResult,
+    announce_request,
+    operation,
+)
 from hostmanager.agent.targets.silences import make_silence
 from hostmanager.util.text import format_duration, join_names
 
@@ -38,5 +43,5 @@ async def silence(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
         parts.target_store.save_silences(ids, silence)
         duration = format_duration(silence.until - silence.since)
         text = f"Silenced for {duration}: {join_names(ids)}."
-    parts.messages.emit(audit.request_message(text, origin))
+    announce_request(manager, session, params, text)
     return True, " ".join(filter(None, (text, await parts.target_store.flush())))

@@ -5,8 +5,12 @@ from typing import Any
 from ocs import ocs_agent
 
 from hostmanager.agent import audit
-from hostmanager.agent.daemon.journald import log_fields
-from hostmanager.agent.operations.operation import ManagedHost, TaskResult, operation
+from hostmanager.agent.operations.operation import (
+    ManagedHost,
+    TaskResult,
+    announce_request,
+    operation,
+)
 
 
 @ocs_agent.param("requests", default=[])
@@ -42,8 +46,7 @@ async def update(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
     parts, origin = manager.parts, audit.session_origin(session, params)
     result = await parts.host.update(params["requests"], params["reload_config"], origin)
     if result.lines:
-        with log_fields(event="request"):
-            parts.messages.emit(audit.request_message(result.summary, origin))
+        announce_request(manager, session, params, result.summary)
     not_saved = await parts.target_store.flush()
     session.data = {"not_kept": not_saved}
     return result.ok, " ".join(filter(None, (result.text, not_saved)))

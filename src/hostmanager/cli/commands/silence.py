@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         statuses = fetch_status(site, args, hosts_to_query(site, args))
         agents = select_agents(statuses, args)
         if not changes:
-            return _show(agents, AlarmClient(site, args), output)
+            return _show(agents, AlarmClient(site, args), output, is_named=bool(args.pattern))
         change = prepare_silence(site, args, statuses, agents, end=args.end)
     if args.dry_run:
         output.plan(change.lines)
@@ -77,7 +77,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
     return carry_out(change, args, output, see_also=see_also)
 
 
-def _show(agents: Sequence[AgentStatus], alarms: AlarmClient, output: Output) -> int:
+def _show(
+    agents: Sequence[AgentStatus], alarms: AlarmClient, output: Output, *, is_named: bool
+) -> int:
     silenced = [agent for agent in agents if agent.get("silenced")]
     for agent in silenced:
         output.line(
@@ -96,4 +98,6 @@ def _show(agents: Sequence[AgentStatus], alarms: AlarmClient, output: Output) ->
         output.line(f"{silence['host']}, {names}, no alarms: {text}")
     if not silenced and not of_hosts:
         output.line("No agent is silenced.")
+        if is_named:
+            output.warn("nothing was changed; `--for 2h` silences for two hours.")
     return output.emit_json(0, silences=content, alarm_silences=of_hosts)

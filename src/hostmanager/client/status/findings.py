@@ -150,9 +150,9 @@ def _host_findings(host: SiteHost, data: Mapping[str, Any]) -> tuple[StatusSever
     if warnings:
         severity = max(severity, StatusSeverity.WARNING)
         reasons += [config_errors.manager_warning(*each) for each in warnings.items()]
-    if data.get("not_kept"):
+    if faults := [*filter(None, [data.get("not_kept")]), *(data.get("own_faults") or [])]:
         severity = max(severity, StatusSeverity.WARNING)
-        reasons.append(str(data["not_kept"]))
+        reasons += map(str, faults)
     orphans = data.get("orphans") or {}
     if orphans:
         severity = max(severity, StatusSeverity.WARNING)

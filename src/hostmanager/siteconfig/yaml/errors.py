@@ -7,10 +7,18 @@ import yaml
 from hostmanager.siteconfig.source import Location
 
 _MAPPING_HINT = "Is the line indented as its neighbours, and a value with ': ' in it in quotes?"
+_BLOCK_HINT = (
+    "Is the line indented as its neighbours, with nothing after a closing quote or bracket?"
+)
 _HINTS = (
     # a part of what PyYAML says, what it was doing, what was usually done
     ("mapping values are not allowed", "", _MAPPING_HINT),
     ("expected ',' or", "", "Is a comma or a closing bracket missing?"),
+    ("expected node content", "", "Is there a comma too many?"),
+    ("expected key", "", _BLOCK_HINT),
+    ("expected <block end>", "", _BLOCK_HINT),
+    ("expected '-' indicator", "", "Is the line indented as its neighbours, with '- ' before it?"),
+    ("block sequence entries are not allowed", "", "The first '- ' of a list begins a line."),
     ("cannot start any token", "", "A value that begins with this character must be in quotes."),
     ("unknown escape", "", "In single quotes, a backslash is a backslash."),
     ("", "scanning an alias", "A value that begins with '*' must be in quotes."),

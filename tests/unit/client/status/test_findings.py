@@ -30,3 +30,9 @@ def test_one_that_died_is_wrong_until_it_has_registered_again(health, severity):
     (agent,) = status.agents
     assert agent.severity.word == severity
     assert ("has not registered since" in agent.reasons[0]) == (severity == "wrong")
+
+
+def test_what_a_manager_cannot_write_is_a_warning_of_its_host():
+    faults = ["The journal j cannot be written: database or disk is full."]
+    status = build_host_status(HOST, session(child("a"), own_faults=faults, not_kept="Not kept."))
+    assert (status.severity.word, status.reasons) == ("warning", ("Not kept.", *faults))

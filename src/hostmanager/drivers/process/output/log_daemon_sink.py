@@ -3,7 +3,8 @@
 The reasons are in docs/output.md: an agent never waits for the manager and never notices its
 crash, and a full disk is no error for it. This module opens pipes, keeps a log daemon running, and
 reads the last lines of a run. If no pipe can be opened (the state directory cannot be written),
-the agent writes its file itself, as without a manager.
+the agent writes its file itself, as without a manager; if it cannot be written either, the output is
+lost: an agent without output is better than none, on a disk that has failed and is read-only now.
 """
 
 import asyncio
@@ -25,9 +26,14 @@ from hostmanager.drivers.process.thread_pools import WorkerPool
 from hostmanager.logd.client import LogDaemonClient
 from hostmanager.logd.reader import Position, lines_since, position, position_at
 from hostmanager.util import procfs
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.guard import Guard
+from hostmanager.util.text import join_names
 
 log = logging.getLogger(__name__)
+
+MAX_LOST_NAMED = 5
+"""Agents that a sentence names."""
 
 FLUSH_TIMEOUT = 0.5
 """Seconds to wait until the last output of an agent is in its file."""
@@ -58,8 +64,20 @@ class LogDaemonSink(OutputSink):
         self.pid: int | None = None
         self.running = False
         self.starts = 0
-        self._failed = False
+        self._fault = ""
+        self._without_output: dict[str, str] = {}  # why, by id; changed by worker threads
         self._closed = False
+
+    def faults(self) -> list[str]:
+        """What is wrong with the output of agents, a sentence each."""
+        faults = [self._fault] if self._fault else []
+        for reason, ids in group_pairs(
+            (w, i) for i, w in list(self._without_output.items())
+        ).items():
+            them = "it is" if len(ids) == 1 else "they are"
+            names = join_names(ids, MAX_LOST_NAMED)
+            faults.append(f"The output of {names} is lost until {them} restarted: {reason}.")
+        return faults
 
     # --- the log daemon -------------------------------------------------------------------
 
@@ -83,12 +101,15 @@ class LogDaemonSink(OutputSink):
 
     def _on_daemon_ready(self, pidfd: int | OSError) -> None:
         if isinstance(pidfd, OSError):
-            if not self._failed:
-                log.warning("no log daemon: output of agents waits in their pipes: %s", pidfd)
-            self._failed = True
+            fault = f"Output of agents waits in their pipes, for lack of a log daemon: {pidfd}."
+            if not self._fault:
+                log.warning("%s", fault)
+            self._fault = fault
             self._guard.schedule("the log daemon", self.start)
             return
-        self._failed, self.running = False, True
+        if self._fault:
+            log.info("a log daemon runs again")
+        self._fault, self.running = "", True
         self.starts += 1
         ended = self._guard.callback(
             "the end of the log daemon", partial(self._on_daemon_exit, pidfd)
@@ -130,10 +151,26 @@ class LogDaemonSink(OutputSink):
             self._resume()
             self._client.flush(instance_id, FLUSH_TIMEOUT)
             begin = position(self._directory, instance_id)
-            return self._client.open_pipe(instance_id), begin
-        except OSError as error:
-            log.warning("%s writes its output itself: no pipe: %s", instance_id, error)
-            return super().open(instance_id, path)
+            opened: tuple[int, OutputPosition] = self._client.open_pipe(instance_id), begin
+        except OSError as no_pipe:
+            try:
+                opened = super().open(instance_id, path)
+            except OSError as error:
+                return self._open_nowhere(instance_id, path, error)
+            log.warning("%s writes its output itself: no pipe: %s", instance_id, no_pipe)
+        self._without_output.pop(instance_id, None)
+        return opened
+
+    def _open_nowhere(self, instance_id: str, path: Path, error: OSError) -> tuple[int, int]:
+        reason = f"{path.parent} cannot be written: {error.strerror}"
+        if self._without_output.get(instance_id) != reason:
+            log.warning("the output of %s is lost: %s", instance_id, reason)
+        self._without_output[instance_id] = reason
+        try:
+            begin = path.stat().st_size  # what is in it is of earlier runs
+        except OSError:
+            begin = 0
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), begin
 
     def remove_stale(self, alive: AbstractSet[str]) -> None:
         """Remove the pipes of instances that are not alive; see `OutputSink`."""
@@ -151,6 +188,7 @@ class LogDaemonSink(OutputSink):
 
     def remove(self, instance_id: str) -> None:
         """Remove the pipe of an instance; see `OutputSink`."""
+        self._without_output.pop(instance_id, None)
         self._client.remove(instance_id)
 
     def last_lines(
