@@ -149,8 +149,8 @@ def _operation_context(
     origin = session_origin(session, params)
     session_id = getattr(session, "session_id", None)
     context = {"operation": operation, "level": origin.level, "session": session_id}
-    said = {"requested_by": origin.requested_by, "reason": origin.reason}
-    context |= {name: text for name, text in said.items() if text}
+    given = {"requested_by": origin.requested_by, "reason": origin.reason}
+    context |= {name: text for name, text in given.items() if text}
     reason = f": {origin.reason}" if origin.reason else ""
     return context, f" ({origin.author}){reason}"
 

@@ -27,27 +27,27 @@ class OperatorMessages:
 
     def __init__(self) -> None:
         self._early: deque[tuple[float, str]] = deque(maxlen=MAX_EARLY_MESSAGES)
-        self._take: Callable[[str], object] = self._keep
+        self._sink: Callable[[str], object] = self._keep
         self._entries: dict[str, Entry] = {}  # that the next message of an instance is about
 
     def emit(self, text: str) -> None:
         """Pass on a sentence."""
-        self._take(text)
+        self._sink(text)
 
     def emit_about(self, subject: str, text: str) -> None:
         """Pass on a sentence about an instance, or about something else."""
         self.emit(f"{subject}: {text}")
 
-    def open_session(self, take: Callable[[str], object]) -> list[tuple[float, str]]:
+    def open_session(self, sink: Callable[[str], object]) -> list[tuple[float, str]]:
         """Have a session take them from now on; returns what was kept: Unix times and sentences."""
-        self._take = take
+        self._sink = sink
         kept = list(self._early)
         self._early.clear()
         return kept
 
     def close_session(self) -> None:
         """Keep them again."""
-        self._take = self._keep
+        self._sink = self._keep
 
     def _keep(self, text: str) -> None:
         log.info("%s", text)

@@ -46,10 +46,10 @@ def observe(
     silences: dict[Subject, str] = {}
     for name, host in site.hosts.items():
         session = sessions.get(name)
-        is_asked_in_vain = session is None or (
+        is_silent = session is None or (
             isinstance(session, ManagerError) and session.kind is FailureKind.ROUTER
         )
-        if host.manager is not None and is_asked_in_vain:
+        if host.manager is not None and is_silent:
             unobserved.add(name)
             unobserved_hosts.add(name)
             continue

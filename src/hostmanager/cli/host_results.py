@@ -43,7 +43,7 @@ def carry_out(
     codes = [OK if r.state == "done" else UNREACHABLE if r.unreachable else FAILED for r in rows]
     hosts = [
         {
-            "host": _place(row),
+            "host": _row_name(row),
             "ok": row.state == "done",
             "answers": not row.unreachable,
             "text": row.text,
@@ -79,11 +79,11 @@ def _execute(running: RunningChange, output: Output, see_also: str) -> list[Prog
         output.warn(notice)
     for row in running.rows():
         ok = row.state == "done"
-        output.line(f"{'' if ok else '! '}{_place(row)}: {row.text}", "" if ok else "red")
+        output.line(f"{'' if ok else '! '}{_row_name(row)}: {row.text}", "" if ok else "red")
     return running.rows()
 
 
-def _place(row: ProgressRow) -> str:
+def _row_name(row: ProgressRow) -> str:
     return f"{row.host}, {row.name}" if row.name else row.host
 
 

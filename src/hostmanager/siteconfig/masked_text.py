@@ -39,12 +39,12 @@ class MaskedText:
     Attributes:
         lines: As many as in the text.
         values: What was hidden where the text can be parsed.
-        places: Where each of these begins: line and column, from 1.
+        locations: Where each of these begins: line and column, from 1.
     """
 
     lines: list[str] = field(default_factory=list)
     values: frozenset[str] = field(default=frozenset(), repr=False)
-    places: frozenset[tuple[int, int]] = frozenset()
+    locations: frozenset[tuple[int, int]] = frozenset()
 
     def mask(self, message: str) -> str:
         """Hide the same in a message about the text, which may quote it."""
@@ -59,13 +59,13 @@ def mask_secrets(text: str) -> MaskedText:
     walk = _Walk()
     end = walk.run(text)
     values = frozenset(text[begin:after].strip("'\" \n") for begin, after in walk.ranges())
-    places = frozenset(_place(starts, begin) for begin, _ in walk.ranges())
+    locations = frozenset(_location(starts, begin) for begin, _ in walk.ranges())
     return MaskedText(
-        _masked_lines(text, walk, walk.doubtful_lines(starts, end)), values - {""}, places
+        _masked_lines(text, walk, walk.doubtful_lines(starts, end)), values - {""}, locations
     )
 
 
-def _place(starts: list[int], index: int) -> tuple[int, int]:
+def _location(starts: list[int], index: int) -> tuple[int, int]:
     line = bisect_right(starts, index)
     return line, index - starts[line - 1] + 1
 
@@ -79,10 +79,12 @@ def _masked_lines(text: str, walk: "_Walk", doubtful: list[bool]) -> list[str]:
         before = after
     shown.append(text[before:])
     lines = "".join(shown).split("\n")
-    unparsed = _mask_unparsed([line for line, doubt in zip(lines, doubtful, strict=True) if doubt])
+    unparsed = _mask_unparsed(
+        [line for line, is_doubtful in zip(lines, doubtful, strict=True) if is_doubtful]
+    )
     masked = (
-        next(unparsed) if doubt else _mask_comment(line)
-        for line, doubt in zip(lines, doubtful, strict=True)
+        next(unparsed) if is_doubtful else _mask_comment(line)
+        for line, is_doubtful in zip(lines, doubtful, strict=True)
     )
     return [_URL_PASSWORD.sub(rf"\1:{HIDDEN}@", line.rstrip("\r")) for line in masked]
 

@@ -92,18 +92,18 @@ class SiteFile:
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         """The diagnostics that are errors: something cannot be done."""
-        return tuple(found for found in self.diagnostics if found.is_error)
+        return tuple(each for each in self.diagnostics if each.is_error)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         """The diagnostics that are warnings: everything can be done."""
-        return tuple(found for found in self.diagnostics if not found.is_error)
+        return tuple(each for each in self.diagnostics if not each.is_error)
 
     @property
     def notice(self) -> str:
         """The warnings that no instance shows, such as a key that is here twice; empty: none."""
         shown = {spec.instance_id for spec in self.specs if spec.inoperable_reason}
-        return summarize(found for found in self.warnings if found.instance_id not in shown)
+        return summarize(each for each in self.warnings if each.instance_id not in shown)
 
     def summary(self) -> tuple[bool, str]:
         """Give what `config_parse_status` shows: no errors?, and a line for people.
@@ -137,7 +137,7 @@ def load_site_file(path: str | Path, host_name: str | None = None) -> SiteFile:
     blocks = parts.blocks
     host = _select_host(parts, host_name or socket.gethostname(), collector)
     own = blocks[host]
-    is_useless = collector.has_errors or any(found.is_error for found in own.diagnostics)
+    is_useless = collector.has_errors or any(each.is_error for each in own.diagnostics)
     for block in blocks.values():
         collector.diagnostics += (
             block.all_diagnostics if block is own else downgrade_for_other_host(block)
@@ -164,9 +164,9 @@ def load_all_hosts(path: str | Path) -> dict[str, SiteFile]:
         raise SiteFileError(collector.diagnostics)
     data, files = parts.data, {}
     for name, block in parts.blocks.items():
-        found = (*collector.diagnostics, *block.all_diagnostics)
+        diagnostics = (*collector.diagnostics, *block.all_diagnostics)
         is_usable = not any(one.is_error for one in block.diagnostics)
-        files[name] = replace(_site_file(Path(path), data, block, found), is_usable=is_usable)
+        files[name] = replace(_site_file(Path(path), data, block, diagnostics), is_usable=is_usable)
     return files
 
 

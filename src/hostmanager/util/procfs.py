@@ -168,13 +168,13 @@ def parent_pid(pid: int) -> int | None:
 
 def descendants(pid: int) -> list[int]:
     """The children of a process and theirs; those of a kernel that does not list them: none."""
-    found: list[int] = []
+    results: list[int] = []
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             for text in (thread / "children").read_text(encoding="ascii").split():
                 child = parse_number(text)
-                found += [] if child is None else [child, *descendants(child)]
-    return found
+                results += [] if child is None else [child, *descendants(child)]
+    return results
 
 
 def session_id(pid: int) -> int | None:

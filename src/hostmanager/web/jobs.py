@@ -30,8 +30,8 @@ KEPT_FOR = 24 * 3600.0
 SHOWN_FOR = 600.0
 """Seconds after its end that a job is mentioned beside the buttons of an agent."""
 
-LOOK_INTERVAL = 0.25
-"""Seconds between two looks at the progress of a job."""
+PROGRESS_INTERVAL = 0.25
+"""Seconds between two updates of the progress of a job."""
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Job:
         title: The same in one clause.
         lines: What was announced.
         hosts: The hosts that are concerned.
-        who: Who confirmed it.
+        requester: Who confirmed it.
         reason: Why; may be empty.
         owner: The session that confirmed it.
         address: Of the form that was confirmed.
@@ -73,14 +73,14 @@ class Job:
         version: Grows with each change.
         ended: Monotonic time; None: it has not.
         answered: Is set when a manager has answered.
-        over: Is set when it has ended.
+        finished: Is set when it has ended.
     """
 
     action: str
     title: str
     lines: Sequence[PlanLine]
     hosts: Sequence[str]
-    who: str
+    requester: str
     reason: str
     owner: str = field(repr=False)
     address: str
@@ -94,12 +94,12 @@ class Job:
     version: int = 0
     ended: float | None = None
     answered: threading.Event = field(default_factory=threading.Event, repr=False)
-    over: threading.Event = field(default_factory=threading.Event, repr=False)
+    finished: threading.Event = field(default_factory=threading.Event, repr=False)
     _running: RunningChange | None = field(default=None, repr=False)
     _is_cancelled: bool = False
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether it has ended."""
         return self.state not in (JobState.PENDING, JobState.RUNNING)
 
@@ -110,7 +110,11 @@ class Job:
     @property
     def was_refused(self) -> bool:
         """Whether nothing at all was done for want of a password."""
-        return bool(self.needs_password) and self.is_over and self.count("failed") == len(self.rows)
+        return (
+            bool(self.needs_password)
+            and self.is_finished
+            and self.count("failed") == len(self.rows)
+        )
 
 
 class Jobs:
@@ -142,7 +146,7 @@ class Jobs:
         change: PreparedChange,
         running: RunningChange,
         *,
-        who: str,
+        requester: str,
         reason: str,
         owner: str,
         address: str = "",
@@ -158,7 +162,7 @@ class Jobs:
             change.title,
             change.lines,
             change.hosts,
-            who,
+            requester,
             reason,
             owner,
             address,
@@ -211,7 +215,7 @@ class Jobs:
             self.cancel(job)
         until = time.monotonic() + limit
         for job in self._jobs.values():
-            job.over.wait(max(0.0, until - time.monotonic()))
+            job.finished.wait(max(0.0, until - time.monotonic()))
 
     def _begin_waiting(self) -> None:
         """Begin as many jobs as there are places; only one that has a place has a thread."""
@@ -241,23 +245,23 @@ class Jobs:
         self._end(job)
 
     def _execute(self, job: Job, running: RunningChange) -> None:
-        looked_at = 0.0
+        updated_at = 0.0
 
         def refresh() -> None:
-            nonlocal looked_at
+            nonlocal updated_at
             if running.needs_password:
                 job.needs_password = running.needs_password
             job.answered.set()
-            if self._clock() - looked_at >= LOOK_INTERVAL:
-                looked_at = self._clock()
-                _look(job, running)
+            if self._clock() - updated_at >= PROGRESS_INTERVAL:
+                updated_at = self._clock()
+                _update_rows(job, running)
 
         try:
             running.execute(refresh)
         except Exception as error:
             log.exception("job %s (%s) failed", job.id, job.title)
             job.error = f"It failed unexpectedly ({type(error).__name__}: {error})."
-        _look(job, running)
+        _update_rows(job, running)
 
     def _end(self, job: Job) -> None:
         with self._lock:
@@ -267,7 +271,7 @@ class Jobs:
             job.state = _final_state(job)
             job.version += 1
         job.answered.set()
-        job.over.set()
+        job.finished.set()
         self.on_end(job)
 
     # --- keeping ----------------------------------------------------------------------------
@@ -276,10 +280,10 @@ class Jobs:
         self._forget_old()
         if len(self._jobs) < MAX_JOBS:
             return
-        over = [job for job in self._jobs.values() if job.ended is not None]
-        if not over:
+        finished = [job for job in self._jobs.values() if job.ended is not None]
+        if not finished:
             raise TooManyJobsError
-        self._forget(min(over, key=lambda job: job.ended or 0.0))
+        self._forget(min(finished, key=lambda job: job.ended or 0.0))
 
     def _forget_old(self) -> None:
         now = self._clock()
@@ -292,7 +296,7 @@ class Jobs:
         self._latest = {key: latest for key, latest in self._latest.items() if latest is not job}
 
 
-def _look(job: Job, running: RunningChange) -> None:
+def _update_rows(job: Job, running: RunningChange) -> None:
     """Take over how far it is."""
     rows, notices = running.rows(), running.notices()
     if (rows, notices) != (job.rows, job.notices):

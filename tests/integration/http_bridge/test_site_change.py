@@ -168,7 +168,7 @@ def test_what_was_only_stopped_to_be_restarted_is_started_when_the_server_ends(b
     bridge.tasks["update"] = update
     change = prepare("restart", pattern=["a"])
     jobs = Jobs()
-    job = jobs.submit(change, change.start(), who="ann", reason="", owner="")
+    job = jobs.submit(change, change.start(), requester="ann", reason="", owner="")
     wait_for(lambda: requested == [["a", "down"]], 30, "the request")
     assert job.answered.wait(30)
     jobs.close(30)

@@ -86,4 +86,4 @@ def test_a_message_that_quotes_the_text_shows_no_secret():
 
 
 def test_where_secrets_begin_is_known_for_messages_about_them():
-    assert mask_secrets("a: 1\nx: {token:  0123}\n").places == {(2, 13)}
+    assert mask_secrets("a: 1\nx: {token:  0123}\n").locations == {(2, 13)}

@@ -50,7 +50,7 @@ class Clock:
 
 def submit(jobs, change):
     prepared = PreparedChange("down", "stop a on daq1", (), hosts=["daq1"], start=lambda: change)
-    return jobs.submit(prepared, change, who="ann", reason="cables", owner="session")
+    return jobs.submit(prepared, change, requester="ann", reason="cables", owner="session")
 
 
 def no_more_threads(_):

@@ -34,14 +34,13 @@ class OrphanContainers:
 
     def view(self) -> dict[str, Any]:
         """Show them (contract, section 5)."""
-        found = self._found().items()
-        return {i: orphan_view(container, path) for i, (container, path) in found}
+        return {i: orphan_view(container, path) for i, (container, path) in self._orphans().items()}
 
     def of_service(self, service: str) -> list[Container]:
         """Those of a service."""
-        return [each for each, _ in self._found().values() if each.service == service]
+        return [each for each, _ in self._orphans().values() if each.service == service]
 
-    def _found(self) -> dict[str, tuple[Container, str]]:
+    def _orphans(self) -> dict[str, tuple[Container, str]]:
         paths = {file.path: os.path.normpath(self._cwd / file.path) for file in self.files}
         return find_orphans(self._watcher.containers.values(), self.files, paths)
 
@@ -49,7 +48,7 @@ class OrphanContainers:
         """Stop and remove all of them; returns whether all succeeded, and a sentence."""
         if not self._watcher.synced or self._watcher.engine is None:
             return False, f"Nothing was removed: {self._watcher.error}"
-        orphans = self._found()
+        orphans = self._orphans()
         if not orphans:
             return True, "There are no orphans."
         results = await asyncio.gather(

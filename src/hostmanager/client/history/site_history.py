@@ -37,7 +37,7 @@ class HostHistory:
         now: When they were read, by the manager's clock.
         read_at: The same by the monotonic clock here; None: never.
         offset: How far ahead the manager's clock is, seconds.
-        trouble: What is wrong with the journal; empty: nothing.
+        journal_error: What is wrong with the journal; empty: nothing.
         error: Why the manager did not answer last time; None: it did.
         is_old_manager: Whether it has no short form.
         used_at: When somebody looked, by the monotonic clock here.
@@ -50,7 +50,7 @@ class HostHistory:
     now: float = 0.0
     read_at: float | None = None
     offset: float = 0.0
-    trouble: str = ""
+    journal_error: str = ""
     error: ManagerError | None = None
     is_old_manager: bool = False
     used_at: float = 0.0
@@ -195,11 +195,11 @@ class _Reader:
 
     def _ask(self, **query: float | None) -> OperationResult:
         result = ask(self.manager, "history", self.answer_timeout, **query)
-        trouble = result.data.get("trouble") or ("" if result.ok else result.text)
-        self._note(result.data.get("now"), str(trouble))
+        error = result.data.get("trouble") or ("" if result.ok else result.text)
+        self._note(result.data.get("now"), str(error))
         return result
 
-    def _note(self, now: float | None, trouble: str) -> None:
+    def _note(self, now: float | None, error: str) -> None:
         self.history.now = time.time() if now is None else now
         self.history.offset = self.history.now - time.time()
-        self.history.trouble = trouble
+        self.history.journal_error = error

@@ -123,22 +123,22 @@ def _judge_up(target: str | None, health: str | None) -> tuple[str, StatusSeveri
 def clip(bands: Iterable[Band], span: TimeSpan) -> list[Band]:
     """The parts of bands that are in a range."""
     start, end = span
-    found = []
+    clipped = []
     for band in bands:
         if band.start < start or band.end > end:
             band = band._replace(start=max(band.start, start), end=min(band.end, end))  # noqa: PLW2901
         if band.end > band.start:
-            found.append(band)
-    return found
+            clipped.append(band)
+    return clipped
 
 
 def joined(bands: Iterable[Band]) -> list[Band]:
     """Bands that follow each other and are the same state, as one; with the text of the first."""
-    found: list[Band] = []
+    merged: list[Band] = []
     for band in bands:
-        last = found[-1] if found else None
+        last = merged[-1] if merged else None
         if last is not None and (last.state, last.severity) == (band.state, band.severity):
-            found[-1] = last._replace(end=band.end)
+            merged[-1] = last._replace(end=band.end)
         else:
-            found.append(band)
-    return found
+            merged.append(band)
+    return merged

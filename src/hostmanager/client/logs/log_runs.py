@@ -67,19 +67,19 @@ def runs(entries: Sequence[Mapping[str, Any]]) -> list[Run]:
     What a run wrote last can arrive after the note of its exit, and what the next one writes first
     before the note of its launch: the moment between the two notes separates them.
     """
-    found: list[Run] = []
+    past_runs: list[Run] = []
     exited: float | None = None
     for entry in entries:
         when = float(entry["time"])
         if entry["kind"] == "exit":
             exited = when
-            if found:
-                found[-1] = replace(found[-1], exited=str(entry.get("text") or ""))
+            if past_runs:
+                past_runs[-1] = replace(past_runs[-1], exited=str(entry.get("text") or ""))
         elif entry["kind"] == "launch" and entry["data"].get("launched", True):
             # Else it was taken over, so is the same run.
             begin = when - LAUNCH_MARGIN if exited is None else (exited + when) / 2
-            if found:
-                found[-1] = replace(found[-1], end=begin)
-            found.append(Run(begin, when))
+            if past_runs:
+                past_runs[-1] = replace(past_runs[-1], end=begin)
+            past_runs.append(Run(begin, when))
             exited = None
-    return found
+    return past_runs

@@ -143,11 +143,11 @@ class HostBoard:
                 self._judge(host, answer, asked_at)
         waiting_before = _waiting(self._shown)
         self._shown = add_awaited([self._known[host].status for host in self.site.hosts])
-        who_waits_changed = _waiting(self._shown) != waiting_before
+        waiters_changed = _waiting(self._shown) != waiting_before
         changed = [
             status.host.name
             for status in self._shown
-            if (who_waits_changed or status.host.name in answers) and self._has_changed(status, now)
+            if (waiters_changed or status.host.name in answers) and self._has_changed(status, now)
         ]
         self.announce(changed, now)
 

@@ -87,7 +87,7 @@ class ProcessStateCache:
     def __init__(self, read_state: Callable[[int], bytes | None] | None = None) -> None:
         self._read_state = read_state or _state_letter
         self._states: dict[str, ProcessState] = {}  # in the order of their reads
-        self._look, self._due = 0.0, frozenset[str]()
+        self._read_at, self._due = 0.0, frozenset[str]()
 
     def get(self, instance_id: str, pid: int | None, now: float) -> ProcessState | None:
         """Return the state of the process of an instance; None if it has none.
@@ -95,14 +95,14 @@ class ProcessStateCache:
         Args:
             instance_id: The instance.
             pid: Its process.
-            now: Monotonic seconds; the same for all that are asked for in one look.
+            now: Monotonic seconds; the same for all that are asked for at once.
         """
         if pid is None:
             self._states.pop(instance_id, None)
             return None
-        if now != self._look:
+        if now != self._read_at:
             self._forget_unasked()
-            self._look, self._due = now, frozenset(islice(self._states, MAX_READS))
+            self._read_at, self._due = now, frozenset(islice(self._states, MAX_READS))
         before = self._states.get(instance_id)
         if before is not None and before.pid != pid:
             before = None
@@ -117,10 +117,10 @@ class ProcessStateCache:
         return state
 
     def _forget_unasked(self) -> None:
-        """Whoever was due in the look before and was not asked for is gone: it takes nobody's turn."""
+        """Whoever was due in the pass before and was not asked for is gone: it takes nobody's turn."""
         for instance_id in self._due:
             state = self._states.get(instance_id)
-            if state is not None and self._look - state.observed_at >= CACHE_SECONDS:
+            if state is not None and self._read_at - state.observed_at >= CACHE_SECONDS:
                 del self._states[instance_id]
 
 

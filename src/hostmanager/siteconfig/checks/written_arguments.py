@@ -50,8 +50,8 @@ def check_written_arguments(
                 collector.warning(node, text, hint)
             else:
                 collector.error(node, text, f'Put it in quotes: "{written}".')
-        elif doubt := _doubt(word):
-            collector.warning(node, *doubt)
+        elif text_and_hint := _warning(word):
+            collector.warning(node, *text_and_hint)
 
 
 def _is_equivalent(written: str, passed: str) -> bool:
@@ -74,7 +74,7 @@ def _kind(written: str, value: object) -> str:
     return next(forms, "a number")
 
 
-def _doubt(word: str) -> tuple[str, str] | None:
+def _warning(word: str) -> tuple[str, str] | None:
     quoted = quote_value(word)
     if word[:1] in _DASHES:
         plain = "--" + word.lstrip(_DASHES + "-")

@@ -132,9 +132,9 @@ def _require_printable(text: str, collector: DiagnosticCollector) -> None:
     if match is None:
         return
     at = match.start()
-    spot = Location(text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1)
+    at_character = Location(text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1)
     raise collector.fatal(
-        spot,
+        at_character,
         f"the character U+{ord(match.group()):04X} is not allowed in YAML.",
         "Delete it; it is probably not visible in the editor.",
     )

@@ -105,7 +105,7 @@ class OutputFeed:
         new = len(self.since(position).lines)
         return list(self._lines)[: len(self._lines) - new]
 
-    def _is_news(self, known: Batch) -> bool:
+    def _has_newer(self, known: Batch) -> bool:
         new = self.since(known.position)
         return bool(new.lines) or new.error != known.error
 
@@ -119,7 +119,7 @@ class OutputFeed:
                 position = batch.position
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
-                        while not self._closed and not self._is_news(batch):
+                        while not self._closed and not self._has_newer(batch):
                             await self._updated.wait()
         finally:
             self._users -= 1

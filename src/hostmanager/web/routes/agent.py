@@ -81,8 +81,8 @@ def _journal(reader: AgentReader, manager: ManagerClient) -> JournalEntries:
 def shown_entries(entries: list[dict[str, Any]], host: str, now: float) -> list[dict[str, Any]]:
     """The newest entries, the newest first; a crash loop is one line."""
     folded = fold_cycles([{"host": host, **entry} for entry in entries], {host: now})
-    told = [entry for entry in folded if entry["kind"] != "output"]
-    return told[: -SHOWN_ENTRIES - 1 : -1]
+    shown = [entry for entry in folded if entry["kind"] != "output"]
+    return shown[: -SHOWN_ENTRIES - 1 : -1]
 
 
 async def _incidents(reader: AgentReader) -> list[agent_view.NamedText]:

@@ -40,8 +40,8 @@ from hostmanager.web.views.change_query import (
 FIRST_ANSWER = 1.5
 """Seconds in which managers have refused for want of a password, if they do."""
 
-LOOK_INTERVAL = 0.2
-"""Seconds between two looks at a job that somebody watches."""
+PROGRESS_INTERVAL = 0.2
+"""Seconds between two checks of a job that somebody watches."""
 
 RESULT_TIMEOUT = 30.0
 """Seconds that a form that was sent twice waits for what the first one leads to."""
@@ -123,7 +123,7 @@ async def confirm_change(request: web.Request) -> web.StreamResponse:
         site_of(request).show_again(job.hosts)
         await asyncio.to_thread(job.answered.wait, FIRST_ANSWER)
         if job.needs_password:
-            await asyncio.to_thread(job.over.wait, FIRST_ANSWER)
+            await asyncio.to_thread(job.finished.wait, FIRST_ANSWER)
         if job.was_refused:
             location = ""
             # What follows is for programs.
@@ -148,7 +148,7 @@ async def _first_result(
     while (location := session.claim(form)) == "":
         if time.monotonic() > until:
             raise BusyError("This form was sent before, and is still being worked on.")
-        await asyncio.sleep(LOOK_INTERVAL)
+        await asyncio.sleep(PROGRESS_INTERVAL)
     if location is None:  # nothing came of it
         session.release(form)
         location = _address(request, query)
@@ -183,7 +183,7 @@ async def _submit(request: web.Request, query: ChangeQuery, change: PreparedChan
         return shared_of(request).jobs.submit(
             change,
             running,
-            who=requester_of(request),
+            requester=requester_of(request),
             reason=query.reason,
             owner=session_of(request).csrf,
             address=_address(request, query),

@@ -28,8 +28,8 @@ STATE_TEXTS = {
     JobState.CANCELLED: "cancelled; what was requested goes on",
 }
 
-LOOK_INTERVAL = 0.2
-"""Seconds between two looks at a job that somebody watches."""
+PROGRESS_INTERVAL = 0.2
+"""Seconds between two checks of a job that somebody watches."""
 
 QUIET_INTERVAL = 5.0
 """Seconds without a change after which a browser hears that the server is there."""
@@ -71,25 +71,25 @@ async def _progress(request: web.Request, job: Job) -> AsyncGenerator[str, None]
     """Messages until the job is over."""
     version, sent_at = -1, 0.0
     while True:
-        is_over = job.is_over  # read first: what is sent then is the end
+        is_finished = job.is_finished  # read first: what is sent then is the end
         if job.version != version:
             version, sent_at = job.version, time.monotonic()
-            yield _event(request, job, is_over=is_over)
+            yield _event(request, job, is_finished=is_finished)
         elif time.monotonic() - sent_at > QUIET_INTERVAL:
             sent_at = time.monotonic()
             yield ":\n\n"
-        if is_over:
+        if is_finished:
             return
-        await asyncio.sleep(LOOK_INTERVAL)
+        await asyncio.sleep(PROGRESS_INTERVAL)
 
 
-def _event(request: web.Request, job: Job, *, is_over: bool) -> str:
+def _event(request: web.Request, job: Job, *, is_finished: bool) -> str:
     page = render(request, "change_progress.html", job=job)
     data = {
         "html": page.text,
         "heading": f"{capitalize(job.title)}: {STATE_TEXTS[job.state]}",
         "summary": _summary(job),
-        "over": is_over,
+        "over": is_finished,
     }
     return f"data: {json.dumps(data)}\n\n"
 

@@ -61,11 +61,11 @@ class ConfigFile:
 
     def problems_at(self) -> dict[int, list[FileProblem]]:
         """What is wrong, by line."""
-        found: dict[int, list[FileProblem]] = {}
+        by_line: dict[int, list[FileProblem]] = {}
         for problem in self.problems:
             if problem.line is not None:
-                found.setdefault(problem.line, []).append(problem)
-        return found
+                by_line.setdefault(problem.line, []).append(problem)
+        return by_line
 
 
 def read_config_file(path: str) -> ConfigFile:
@@ -82,21 +82,24 @@ def read_config_file(path: str) -> ConfigFile:
     try:
         site = check_site(Path(path))
     except SiteFileError as error:
-        problems = [_problem(found, masked) for found in error.diagnostics]
+        problems = [_problem(diagnostic, masked) for diagnostic in error.diagnostics]
         return ConfigFile(path, masked.lines, problems, note=note, masked=masked)
-    problems = [_problem(found, masked) for _, found in site.diagnostics]
+    problems = [_problem(diagnostic, masked) for _, diagnostic in site.diagnostics]
     entries = {(each.host, each.name): each.node.line for each in site.instances}
     hosts = {host: where.line for host in site.hosts if (where := site.host_location(host))}
     return ConfigFile(path, masked.lines, problems, entries, hosts, note, masked)
 
 
-def _problem(found: Diagnostic, masked: MaskedText) -> FileProblem:
-    text = " ".join(filter(None, (found.message, found.hint)))
-    if (found.line, found.column) in masked.places:  # it quotes what YAML has made of it
+def _problem(diagnostic: Diagnostic, masked: MaskedText) -> FileProblem:
+    text = " ".join(filter(None, (diagnostic.message, diagnostic.hint)))
+    if (
+        diagnostic.line,
+        diagnostic.column,
+    ) in masked.locations:  # it quotes what YAML has made of it
         text = "what stands here is not what was probably meant; `hostmanager check` says why."
-    name = f"{found.instance_id}: " if found.instance_id else ""
+    name = f"{diagnostic.instance_id}: " if diagnostic.instance_id else ""
     return FileProblem(
-        found.line, "wrong" if found.is_error else "warning", masked.mask(name + text)
+        diagnostic.line, "wrong" if diagnostic.is_error else "warning", masked.mask(name + text)
     )
 
 
@@ -171,8 +174,8 @@ def host_config(status: HostStatus) -> HostConfig:
         [manager_warning(*each) for each in (data.get("config_warnings") or {}).items()],
         changes,
         other_files=[
-            (name, bool(fine), str(said))
-            for name, (fine, _, said) in read.items()
+            (name, bool(fine), str(text))
+            for name, (fine, _, text) in read.items()
             if name != SITE_CONFIG_SOURCE
         ],
     )

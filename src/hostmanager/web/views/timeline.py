@@ -208,8 +208,8 @@ def _notes(host: str, history: HostHistory) -> list[str]:
     if history.error is not None:
         had = "; what it reported before is shown" if history.read_at is not None else ""
         notes.append(f"{host}: {history.error}{had}.")
-    elif history.trouble:
-        notes.append(f"{host}: {history.trouble}")
+    elif history.journal_error:
+        notes.append(f"{host}: {history.journal_error}")
     if abs(history.offset) > CLOCK_TOLERANCE and history.read_at is not None:
         direction = "ahead of" if history.offset > 0 else "behind"
         notes.append(
