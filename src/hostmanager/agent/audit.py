@@ -128,7 +128,7 @@ def record_router_lost(journal: Journal, reason: str) -> None:
 
 
 def record_router_back(journal: Journal, away: float) -> None:
-    """Record that the router is back, after so many seconds."""
+    """Record that the router is back, and how long it was away."""
     text = f"the router came back after {away:.0f} s"
     journal.record(EntryKind.ROUTER, text, None, {"event": "came", "away": away})
 

@@ -1,4 +1,4 @@
-"""What the client layer says of a site, as findings for the engine. Pure.
+"""What the client layer reports of a site, as findings for the engine. Pure.
 
 Nothing is judged here: severities and reasons are those of `hostmanager status`.
 """

@@ -38,8 +38,8 @@ STEP_INTERVAL = 2.0
 """Seconds between two decisions."""
 
 MAX_FAILED_STEPS = 10
-"""After so many unexpected failures in a row the service ends: systemd starts it again, and its
-missing heartbeat is seen."""
+"""Unexpected failures in a row after which the service ends: systemd starts it again, and its
+missing heartbeat is noticed."""
 
 ONCE_TIMEOUT = 300.0
 """Seconds that `--once` may take."""

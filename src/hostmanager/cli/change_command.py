@@ -11,7 +11,6 @@ from hostmanager.cli.exit_codes import FAILED, INTERRUPTED, OK, UNREACHABLE, Com
 from hostmanager.cli.output import Output, command
 from hostmanager.client.change.plan import Plan, Selection, make_plan
 from hostmanager.client.change.plan_text import plan_lines
-from hostmanager.client.change.progress import AgentProgress
 from hostmanager.client.change.stops import lost_reason_text
 from hostmanager.client.change.timeouts import TIMEOUTS
 from hostmanager.client.site_model import Site, read_site
@@ -106,19 +105,11 @@ def _execute(
 
     executor = PlanExecutor(site, plan, hosts, args)
     view = ProgressView(executor, output)
-    started: list[AgentProgress] = []
-    not_started: list[AgentProgress] = []
     try:
         with view:
-            try:
-                executor.execute(view.refresh)
-            except BaseException:  # before anything is printed: the terminal may be gone
-                # A second Ctrl-C must find out what was not started.
-                not_started = executor.stopped_not_started()
-                started, not_started = executor.start_stopped()
-                raise
+            executor.execute(view.refresh)
     except KeyboardInterrupt:
-        view.interrupted(started, not_started)
+        view.interrupted(*executor.interrupted)
         return INTERRUPTED
     view.result()
     if executor.hosts_without_reason:

@@ -74,7 +74,7 @@ class ComposeFileWatcher:
 
     Attributes:
         compose: The compose command, once it was found.
-        files: What each file said last that could be used, in their order.
+        files: The latest usable content of each file, in their order.
         status: Of each file: whether its last loading succeeded, when that was (Unix time),
             and a sentence.
     """

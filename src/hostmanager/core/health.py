@@ -5,8 +5,8 @@ it how each of its operations is. A process that exists and publishes none is no
 a user can use: it has not registered yet, it hangs, or its router connection is lost.
 
 Heartbeats are not followed all the time: that would cost more than the rest of the manager. So time
-does not count as silence; only time that was *listened* does. Whoever follows them says how long
-it listened (`listened`), and is told by `is_in_doubt` of whom it must go on to listen to.
+does not count as silence; only time that was *listened* does. Whoever follows them reports
+how long it listened (`listened`); `is_in_doubt` says to whom it must keep listening.
 
 Pure: times are arguments, seconds on a monotonic clock.
 """

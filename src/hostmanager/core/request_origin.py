@@ -23,8 +23,8 @@ class RequestOrigin:
     """Who requested something, and why.
 
     Attributes:
-        requested_by: ``user@host``, the client's word; empty if it said nothing.
-        reason: Why; empty if nobody said.
+        requested_by: ``user@host``, the client's word; empty if it gave none.
+        reason: Why; empty if no reason was given.
         level: The client's credential level by OCS; None: no client made the request.
         at: When it came, Unix time; None if that was not kept.
     """

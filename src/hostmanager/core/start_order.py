@@ -176,7 +176,7 @@ class StartGate:
     def enter(self, spec: InstanceSpec, launch: Callable[[], object]) -> None:
         """Launch now, or once those are ready that it comes after.
 
-        Who comes after others is looked at in the next turn of the loop: those that are due to
+        Who comes after others is decided in the next turn of the loop: those that are due to
         start at the same time are known only then.
         """
         self.waits.pop(spec.instance_id, None)

@@ -1,11 +1,11 @@
 """In which order instances are stopped: the setting ``after``, from its end.
 
-With ``after: [registry]`` in `pump`, both told down (or to restart) at the same time, `registry` runs
-on until `pump` has ended. Its target is down at once, so a death of it, or of the manager, changes
+With ``after: [registry]`` in `pump`, both requested down (or to restart) at the same time, `registry`
+keeps running until `pump` has ended. Its target is down at once, so a death of it, or of the manager, changes
 nothing of the outcome. What is waited for is only the stop timeout of `pump`: beyond SIGINT nobody
 waits. The end of the manager (SIGTERM, `die`) waits for no order at all.
 
-`is_awaited` is pure and decides by the records alone; `StopGate` looks whenever one of them changes.
+`is_awaited` is pure and decides by the records alone; `StopGate` asks it whenever one of them changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,8 +74,8 @@ class StopGate:
     def changed(self, instance_id: str, record: InstanceRecord | None) -> None:
         """Its record has changed.
 
-        Who is held is looked at in the next turn of the loop: those that are told down together
-        are known only then.
+        Who is held is decided in the next turn of the loop: those that are requested down
+        together are known only then.
         """
         if record is not None and record.request.is_held:
             self._held.add(instance_id)

@@ -39,7 +39,7 @@ NOT_OURS = (
 
 
 class DemoError(Exception):
-    """The demo could not be put up, or left something behind; the text says what."""
+    """The demo could not be set up, or left something behind; the text says what."""
 
 
 class DemoEnvironment:

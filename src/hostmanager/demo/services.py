@@ -102,6 +102,6 @@ def _run(*command: str, timeout: float = COMMAND_TIMEOUT) -> str:
     except OSError as error:
         raise ServicesError(f"{command[0]} cannot be executed: {error.strerror}") from None
     if done.returncode != 0:
-        said = [line for line in os.fsdecode(done.stderr).splitlines() if line.strip()]
-        raise ServicesError((said or [f"`{command[0]}` failed"])[-1].strip().rstrip("."))
+        lines = [line for line in os.fsdecode(done.stderr).splitlines() if line.strip()]
+        raise ServicesError((lines or [f"`{command[0]}` failed"])[-1].strip().rstrip("."))
     return os.fsdecode(done.stdout)

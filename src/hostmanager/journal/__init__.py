@@ -1,7 +1,7 @@
-"""The journal: what happened, for a later look, in a small SQLite file that outlives the manager.
+"""The journal: what happened, for later, in a small SQLite file that outlives the manager.
 
-Requests, launches, exits, changes of state and the manager's own starts and ends. It is a
-witness, never a party: supervision does not read it, does not wait for it, and works the same
+Requests, launches, exits, changes of state and the manager's own starts and ends. It
+only records: supervision does not read it, does not wait for it, and works the same
 when it cannot be written.
 
 `Journal.record` puts an entry into a queue and returns; one thread writes (`writer`), into a

@@ -250,7 +250,7 @@ class Store:
         return None if row is None else from_row(row)
 
     def touch(self) -> None:
-        """Give the file the present time: a sign of life for whoever looks after the manager's end."""
+        """Give the file the present time: a sign of life for whoever reads it after the manager's end."""
         os.utime(self._fd)
 
     def close(self) -> None:

@@ -167,7 +167,7 @@ class CrossbarRouter:
 
         Args:
             timeout: Seconds that this may take.
-            give_up: Asked all the while; once it says so, the router is ended again.
+            give_up: Called all the while; once it returns true, the router is ended again.
 
         Raises:
             RouterError: Not installed, running already, gone at once, no answer within

@@ -20,7 +20,7 @@ FIRST_RETRY_DELAY, MAX_RETRY_DELAY = 0.1, 5.0
 """Seconds until a failed call is retried: at first, and at most."""
 
 CallLater = Callable[[float, Callable[[], None]], object]
-"""Schedules a call after so many seconds."""
+"""Schedules a call after a number of seconds."""
 
 ErrorHandler = Callable[[Exception], object]
 

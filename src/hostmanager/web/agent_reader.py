@@ -22,7 +22,7 @@ LATE = f"Its manager has not answered within {PAGE_TIME:g} s; load the page agai
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a manager says.
+    """What a manager answered.
 
     Attributes:
         data: None: nothing.
@@ -88,7 +88,7 @@ class AgentReader:
     async def ask(
         self, what: str, seconds: float, read: Callable[[ManagerClient], Any], *, version: int = 0
     ) -> Answer:
-        """Ask its manager, or take what it has said to somebody a moment ago.
+        """Ask its manager, or use its answer of a moment ago.
 
         Args:
             what: A name for the question.

@@ -42,7 +42,7 @@ class Shared:
         pages: The first parts of the paths that there are: what the navigation offers.
         sessions: Those of browsers.
         readers: Clients of managers by host and password, each with the site that it was made for.
-        answers: What managers have said a moment ago.
+        answers: What managers answered a moment ago.
         outputs: The output of agents that is read now.
         history: What was read of journals.
         jobs: Changes that were confirmed.

@@ -25,11 +25,11 @@ async def send_events(
 
     Args:
         request: What is answered.
-        kind: What is told; each kind has its own limit.
+        kind: What the messages are about; each kind has its own limit.
         messages: Made by `event`.
 
     Raises:
-        HTTPServiceUnavailable: As many browsers as are possible are told of this; scripts try again.
+        HTTPServiceUnavailable: As many browsers as are allowed get these already; scripts try again.
     """
     streams = shared_of(request).streams
     if sum(each == kind for each, _ in streams) >= MAX_STREAMS:

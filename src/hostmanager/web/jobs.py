@@ -1,9 +1,9 @@
-"""Changes that users have confirmed: carried out in threads, whether or not a browser looks.
+"""Changes that users have confirmed: carried out in threads, whether or not a browser follows them.
 
 A job is ``pending`` until it gets one of the few places, then ``running``, and ends ``done``,
-``failed`` (not all of it was done) or ``cancelled`` (nobody waits any more; what managers have been
-told is done all the same). It stays addressable for a day; then, and when the server ends, it is
-forgotten: the journals of the managers keep what was requested, by whom and why.
+``failed`` (not all of it was done) or ``cancelled`` (nobody waits any more; what was
+requested of managers is done all the same). It stays addressable for a day; then, and when the
+server ends, it is forgotten: the journals of the managers keep what was requested, by whom and why.
 """
 
 import logging

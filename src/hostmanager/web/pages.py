@@ -133,7 +133,7 @@ def render_again(
 
 
 TEMPLATES.globals |= {
-    # The target of an agent that goes there is said by its state.
+    # The target of an agent that goes there is shown by its state.
     "GOING": {"start": "up", "wait_start": "up", "start_at": "up", "wait_dead": "down"},
     "count_site": count_site,
     "old_after": OLD_AFTER,

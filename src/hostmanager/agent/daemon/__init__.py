@@ -1,1 +1,1 @@
-"""The manager as a daemon: its signals, its log, process 1, one of an id, what systemd is told."""
+"""The manager as a daemon: signals, log, process 1, one manager for each id, messages to systemd."""

@@ -19,7 +19,7 @@ class StartQueue:
 
     Args:
         agent: The agent. Credentials have been checked: it is given itself as the password.
-        call_later: Schedules a call, in so many seconds.
+        call_later: Schedules a call after a number of seconds.
 
     Attributes:
         ended: The sessions that others of their operation have replaced.

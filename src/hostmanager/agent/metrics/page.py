@@ -10,7 +10,7 @@ from hostmanager.util.network.listen_address import ListenAddress
 _HINT = "`pip install prometheus-client` in its environment. The manager goes on without metrics."
 
 IDLE_WAKE_INTERVAL = 3600.0
-"""Seconds between two looks whether to end; it ends with the program."""
+"""Seconds between two checks whether to end; it ends with the program."""
 
 
 def start_page(
@@ -20,7 +20,7 @@ def start_page(
 ) -> None:
     """Serve the metrics of a host until the program ends, in threads.
 
-    What that takes is imported there as well. If it cannot be done, operators are told.
+    What that takes is imported there as well. If that fails, operators get a message.
     """
 
     def serve() -> None:

@@ -22,7 +22,7 @@ MAX_WAIT_TIMEOUT = 1e9
 
 MAX_ENDED_SESSIONS = 16
 ENDED_SESSION_TTL = 60.0
-"""So many ended sessions are kept, for so many seconds, for the clients that started them."""
+"""Ended sessions that are kept for the clients that started them, and seconds that each is."""
 
 
 class Call(NamedTuple):
@@ -70,7 +70,7 @@ class EndedSessions:
     ``session_id`` among the parameters of `wait`.
 
     Args:
-        call_later: Schedules a call, in so many seconds.
+        call_later: Schedules a call after a number of seconds.
     """
 
     def __init__(self, call_later: Callable[..., Any]) -> None:

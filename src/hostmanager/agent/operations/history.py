@@ -27,7 +27,7 @@ MAX_PAGE_CHARS = 512 * 1024
 
 LARGE_RESULT = 1000
 RESULT_TTL = 60.0
-"""A result of more than so many entries is forgotten after so many seconds."""
+"""Entries beyond which a result is forgotten, and seconds after which it is."""
 
 
 KINDS = tuple(kind.value for kind in EntryKind)
@@ -97,7 +97,7 @@ async def history(manager: ManagedHost, session: Any, params: dict[str, Any]) ->
     Args:
       instance_id (str): only what concerns this agent, which need not
         exist any more. Default: everything.
-      limit (int): the newest so many entries, from 1 to 10000; with
+      limit (int): how many of the newest entries, 1 to 10000; with
         ``compact`` to 100000.
       since (float): nothing from before this Unix time.
       before (int): only what is older than the entry of this id.

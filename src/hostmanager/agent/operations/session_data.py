@@ -110,9 +110,9 @@ def encode_live(session: Any) -> dict[str, Any]:
 
 
 class ChildStates:
-    """The child states of a host; of each, what has not changed is kept from one look to the next.
+    """The child states of a host; of each, what has not changed is kept from one request to the next.
 
-    A client of a large site may look as often as it can: with 500 agents, nearly all are as they
+    A client of a large site may ask as often as it can: with 500 agents, nearly all are as they
     were.
     """
 
@@ -189,7 +189,7 @@ def session_data(parts: ManagerParts, child_states: ChildStates | None = None) -
 
     Args:
         parts: The parts of the manager.
-        child_states: From an earlier look; default: everything is rendered anew.
+        child_states: From an earlier request; default: everything is rendered anew.
     """
     now = parts.clock.now()
     parse_status = {**parts.host.tracker.parse_status, **parts.compose.status()}

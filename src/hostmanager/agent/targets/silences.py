@@ -1,4 +1,4 @@
-"""Silences: until when nobody wants to hear of an instance, who said so, and why.
+"""Silences: until when nothing is reported of an instance, who requested that, and why.
 
 A silence mutes findings and alarms; it stops nothing, and nothing is supervised less. It ends by
 itself. Times are those of the day, so that it holds over a boot. The manager of the host keeps it,
@@ -24,8 +24,8 @@ class Silence:
     Attributes:
         since: Unix time at which it was asked for.
         until: Unix time at which it ends.
-        requested_by: ``user@host``, the client's word; empty if it said nothing.
-        reason: Why; empty if nobody said.
+        requested_by: ``user@host``, the client's word; empty if it gave none.
+        reason: Why; empty if no reason was given.
     """
 
     since: float

@@ -71,7 +71,7 @@ def render_status(
     lines: int = MAX_LAST_LINES,
     resources: bool = False,
 ) -> Iterator[RenderableType]:
-    """Yield everything from the top, with so many last lines of each dead agent.
+    """Yield everything from the top, with the last lines of each dead agent.
 
     With `resources`, the table says what agents use instead of how they are.
 

@@ -80,7 +80,7 @@ def _single_keys() -> Iterator[None]:
 
 
 def _is_quit_typed(limit: float) -> bool:
-    """Wait so many seconds; report whether q was typed, which ends that at once."""
+    """Wait `limit` seconds; report whether q was typed, which ends that at once."""
     end = time.monotonic() + limit
     while (left := end - time.monotonic()) > 0:
         if not sys.stdin.isatty():

@@ -124,9 +124,9 @@ class TopApp(App[int]):
         if any(not request.done for request in self._source.requests):
             self.refresh_data()
 
-    def _show(self, *, afresh: bool = False) -> None:
+    def _show(self, *, from_top: bool = False) -> None:
         shown = list_items(self._hosts, self._order, self._words, only_wrong=self._only_wrong)
-        self.agent_list.show(shown, self._order, afresh=afresh)
+        self.agent_list.show(shown, self._order, from_top=from_top)
         self._bar("#head").show(self._head_text())
         self._bar("#summary").show(self._summary_text(len(shown)))
         self._bar("#columns").show(Text.assemble((self.agent_list.heading.plain, "underline")))
@@ -216,7 +216,7 @@ class TopApp(App[int]):
 
     def on_input_changed(self) -> None:
         """Filter as it is typed."""
-        self._show(afresh=True)
+        self._show(from_top=True)
 
     def on_input_submitted(self) -> None:
         """Keep the filter."""

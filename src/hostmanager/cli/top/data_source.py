@@ -26,7 +26,7 @@ from hostmanager.client.text import format_time
 from hostmanager.client.watch.poller import NO_ANSWER_YET, SessionPoller
 
 ReadLines = Callable[[int], list[LogLine]]
-"""Reads new lines of output, at most so many; blocks, raises `ManagerError`."""
+"""Reads new lines of output, at most a given number; blocks, raises `ManagerError`."""
 
 
 class DataSource(Protocol):

@@ -152,7 +152,7 @@ class AgentList(ScrollView, can_focus=True):
         """The names of the columns, as wide as they are."""
         return heading(self._widths)
 
-    def show(self, items: Sequence[ListItem], order: SortOrder, *, afresh: bool = False) -> None:
+    def show(self, items: Sequence[ListItem], order: SortOrder, *, from_top: bool = False) -> None:
         """Show these; the selection stays with the selected item, or with its position.
 
         Until a key was pressed, the first line is selected, whatever it is.
@@ -160,22 +160,22 @@ class AgentList(ScrollView, can_focus=True):
         Args:
             items: In their order.
             order: That order.
-            afresh: Whether to begin at the top.
+            from_top: Whether to begin at the top.
         """
         key = self.selected.key if self.selected is not None and self._is_moved else None
-        if afresh:
+        if from_top:
             key, self._is_moved = None, False
         self.items, self._order = items, order
         self._now = time.time()
-        self._restore_selection(key, afresh=afresh)
+        self._restore_selection(key, from_top=from_top)
         self._fit()
 
-    def _restore_selection(self, key: ItemKey | None, *, afresh: bool) -> None:
+    def _restore_selection(self, key: ItemKey | None, *, from_top: bool) -> None:
         keys = [item.key for item in self.items]
         if key in keys:
             self.index = keys.index(key)
         else:
-            position = self.index if self._is_moved and not afresh else 0
+            position = self.index if self._is_moved and not from_top else 0
             self.index = max(0, min(position, len(keys) - 1))
 
     def _fit(self) -> None:

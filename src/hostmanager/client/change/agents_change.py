@@ -31,9 +31,6 @@ class AgentsChange:
         """Carry it out."""
         try:
             self._executor.execute(refresh)
-        except BaseException:
-            self._executor.start_stopped()
-            raise
         finally:
             self._is_over = True
 

@@ -63,6 +63,8 @@ class PlanExecutor:
         warnings: What managers warned of, by host.
         unreachable: Hosts whose manager does not answer.
         needs_password: The refusal of a manager that another password would allow; empty: none.
+        interrupted: Once `execute` was interrupted: what was only stopped so far, and is requested
+            to start; and that of which the request did not come through.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class PlanExecutor:
         self.warnings: dict[str, str] = {}
         self.unreachable: set[str] = set()
         self.needs_password = ""
+        self.interrupted: tuple[Sequence[AgentProgress], Sequence[AgentProgress]] = ((), ())
         stopping = {host.host.name for host in hosts if host.process == "stopping"}
         for agent in self.progress:
             agent.wait_ready = not getattr(args, "no_wait_ready", False)
@@ -109,10 +112,16 @@ class PlanExecutor:
         self._deadline = time.monotonic() + self._args.timeout
         if self._cancelled:  # before this thread had started
             self._deadline = 0.0
-        self._send_first_stage()
-        refresh()
-        if any(self._is_awaited(agent) for agent in self.progress):
-            self._watch(refresh)
+        try:
+            self._send_first_stage()
+            refresh()
+            if any(self._is_awaited(agent) for agent in self.progress):
+                self._watch(refresh)
+        except BaseException:
+            # A second interruption must find out what was not started.
+            self.interrupted = (), self.stopped_not_started()
+            self.interrupted = self.start_stopped()
+            raise
 
     def cancel(self) -> None:
         """Stop waiting; `up` is requested now for what was stopped in order to be restarted."""

@@ -20,7 +20,7 @@ MAX_COMPACT_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What an entry says, to programs; entries that say the same share one.
+    """What an entry says, for programs. Entries that say the same share one.
 
     Attributes:
         kind: Its kind.

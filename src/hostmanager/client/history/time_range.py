@@ -38,7 +38,7 @@ class TimeRange:
     now: float
 
     def by_clock(self, offset: float) -> TimeSpan:
-        """The range by a clock that is ahead of the one here by so many seconds."""
+        """The range by a clock that is `offset` seconds ahead of the one here."""
         start, end = (
             float(when) + (offset if isinstance(when, RelativeTime) else 0.0)
             for when in (self.start, self.end)
@@ -61,7 +61,7 @@ class TimeRange:
         return _parameters(float(self.start) + step, float(self.end) + step)
 
     def zoomed(self, factor: float) -> dict[str, str]:
-        """The parameters of a range so many times as long, around the same middle, or up to now."""
+        """The parameters of a range `factor` times as long, around the same middle, or up to now."""
         length = min(max(MIN_RANGE, self.seconds * factor), MAX_RANGE)
         if isinstance(self.end, RelativeTime) and self.end.age == 0:
             return {"from": _as_text(RelativeTime(round(length), self.now)), "to": "now"}

@@ -34,7 +34,7 @@ _STATE_KINDS = frozenset({"launch", "exit", "state"})
 
 @dataclass(frozen=True, slots=True)
 class CurrentState:
-    """What a manager says now of an agent, for those of which its journal says nothing."""
+    """What a manager reports of an agent now, where its journal has nothing of it."""
 
     next_action: str
     target: str

@@ -82,7 +82,7 @@ class Lane:
         instance_id: The agent.
         bands: They tile the range, as far as it is not in the future.
         marks: In their order.
-        silences: When nobody wanted to hear of it, and who said so.
+        silences: When it was silenced, and by whom.
     """
 
     host: str

@@ -1,6 +1,6 @@
 """Bringing up one service by `compose up`, one after another while they make what they share.
 
-Compose looks whether a network is there, and makes it if it is not. Several of them at a time make
+Compose checks whether a network exists, and creates it if not. Several of them at a time create
 several networks of one name, and no container can be created before somebody has removed all but
 one (moby#20648, compose#4889).
 """

@@ -2,7 +2,7 @@
 
 It is read from /proc when a client reads the status of an instance, so it costs an idle manager
 nothing, and is at most `CACHE_SECONDS` old. A read takes 10 µs; more clients do not make it more. On a
-large host that would be most of what a look costs, so one look reads `MAX_READS`, the oldest first.
+large host that would be most of what a request costs, so one reads `MAX_READS`, the oldest first.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ CACHE_SECONDS = 0.5
 """Seconds for which a state is valid."""
 
 MAX_READS = 100
-"""States that are read anew in one look, as long as the others are not older than `MAX_AGE`."""
+"""States that are read anew for one request, as long as the others are not older than `MAX_AGE`."""
 
 MAX_AGE = 2.5
 """Seconds."""

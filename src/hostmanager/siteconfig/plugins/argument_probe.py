@@ -39,7 +39,7 @@ Argv = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class ArgumentVerdict:
-    """What the parser of one class says.
+    """The verdict of the parser of one class.
 
     Attributes:
         rejections: For each list of arguments: why the parser rejects it, or None.

@@ -31,7 +31,7 @@ class TlsFailure:
     """Why no encrypted connection can be made.
 
     Attributes:
-        text: What TLS said.
+        text: What TLS reported.
         hint: What to do, as sentences.
     """
 
@@ -40,7 +40,7 @@ class TlsFailure:
 
 
 def tls_failure(error: BaseException) -> TlsFailure | None:
-    """Find what TLS said in an error, or in what that came from; None if it said nothing."""
+    """Find what TLS reported in an error, or in its causes; None if it reported nothing."""
     ssl_error = next((one for one in _origins(error) if isinstance(one, ssl.SSLError)), None)
     if isinstance(ssl_error, ssl.SSLCertVerificationError):
         text = f"certificate verify failed: {ssl_error.verify_message.rstrip('.')}"
@@ -54,7 +54,7 @@ def try_tls(host: str, port: int) -> TlsFailure | None:
     """Make an encrypted connection, as agents do, and end it. Blocks.
 
     Returns:
-        What TLS said; None if it is fine with it, or did not come to say anything.
+        What TLS reported; None if it accepts it, or did not come that far.
     """
     try:
         context = ssl.create_default_context()

@@ -1,1 +1,1 @@
-"""What is read once for all browsers that look at it."""
+"""What is read once for all browsers that show it."""

@@ -18,10 +18,10 @@ from hostmanager.client.watch.live_site import LiveSite
 from hostmanager.web.views.site import AgentGroup, SiteQuery, groups_of
 
 KEEPALIVE_INTERVAL = 5.0
-"""Seconds after which a browser is told the ages of what it shows, if nothing happens."""
+"""Seconds after which a browser gets the ages of what it shows, if nothing happens."""
 
 GATHER_INTERVAL = 0.2
-"""Seconds between two messages to a browser: what changes in between is told together."""
+"""Seconds between two messages to a browser: what changes in between is sent together."""
 
 LISTED_PROBLEMS = 50
 """Problems that the page lists; the table has all."""

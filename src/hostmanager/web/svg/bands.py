@@ -16,7 +16,7 @@ from hostmanager.client.text import format_time, sanitize
 from hostmanager.util.text import format_duration
 
 DOTS = 600
-"""Into so many parts the width is divided; a narrower band shares one with its neighbours."""
+"""Parts into which the width is divided; a narrower band shares one with its neighbours."""
 
 MARK_DOTS = 6
 """Marks so near to each other share a sign."""
@@ -69,7 +69,7 @@ def lane_svg(lane: Lane, span: TimeSpan, label: str) -> str:
 
 
 def axis_svg(span: TimeSpan) -> str:
-    """Draw the axis: round times by the clock on the wall. Its ends are said in words elsewhere."""
+    """Draw the axis: round times by the clock on the wall. Its ends are given in words elsewhere."""
     parts = []
     for when, text in ticks(span):
         x = _share(when, span)

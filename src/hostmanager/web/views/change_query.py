@@ -55,7 +55,7 @@ class ChangeQuery:
         incidents: Numbers, to acknowledge.
         duration: How long a silence lasts, as it was typed.
         reason: Why, as it was typed.
-        confirmed: Whether it was said once more that agents may be stopped.
+        confirmed: Whether it was confirmed that agents may be stopped.
         shown: `PreparedChange.shown` of what was confirmed.
     """
 

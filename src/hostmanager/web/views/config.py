@@ -119,13 +119,13 @@ class HostConfig:
 
     Attributes:
         status: The host.
-        read_at: Unix time when it read the file last, by its clock; None: it does not tell.
+        read_at: Unix time when it read the file last, by its clock; None: it does not report it.
         is_ok: Whether it could use all of it.
-        text: What it says of it.
+        text: What it reported of it.
         warnings: What it warns of.
         changes: What a reload would do; None: nobody knows.
         unknown: Why nobody knows.
-        other_files: The compose files that it has read: path, whether they are fine, what it says.
+        other_files: The compose files that it has read: path, whether they are fine, what it reported.
     """
 
     status: HostStatus

@@ -60,7 +60,7 @@ class OutputQuery:
 
         Args:
             fields: As they came from a browser.
-            default: Lines, if nothing else is said.
+            default: Lines, if the query names no number.
             most: Lines at most.
 
         Raises:
