@@ -141,8 +141,11 @@ BAD = {
         "import subprocess, time; subprocess.Popen(['sleep', '300.25']); time.sleep(300)",
         "timed out after 5 s",
     ),
-    "has_no_main": ("x = 1", "its parser was not found"),
-    "fails": ("def make_parser():\n    raise ValueError('no')", "its parser was not found"),
+    "has_no_main": ("x = 1", "has_no_main_agent has no function 'main' to start it with"),
+    "fails": (
+        "def make_parser():\n    raise ValueError('no')\ndef main(args=None):\n    pass",
+        "its parser was not found",
+    ),
 }
 GOOD = f"{PARSER}parser.add_argument('--x', type=int)\ndef make_parser():\n    return parser\n"
 

@@ -75,6 +75,13 @@ def test_an_agent_that_cannot_be_imported_cannot_be_started_here(agents, check):
     assert "not checked: arguments of 1 agent of class One: one_agent cannot be imported" in remarks
 
 
+def test_an_agent_without_the_function_that_starts_it_is_an_error(agents, check):
+    agents(one="def mian(args=None):\n    pass")
+    code, (line,), _ = check(entry("a", "One"))
+    assert code == 1
+    assert "cannot be started: one_agent has no function 'main' to start it with." in line
+
+
 def test_a_library_that_many_agents_lack_is_named_once(agents, check):
     agents(
         one="import nothing_like_that", two="import nothing_like_that", three="import OpenSSLx.SSL"

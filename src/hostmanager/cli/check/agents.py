@@ -26,6 +26,11 @@ MAX_NAMED = 12
 CLASS_HINT = "Fix the class name, or install the plugin."
 INSTALL_HINT = "Install what is missing."
 TLS_HINT = "Install it: pip install 'twisted[tls]'."
+SPECIAL_HINTS = (
+    ("No module named 'OpenSSL", TLS_HINT),
+    (" has no function ", "Write it, or name the right one as 'entry_point' in the plugin."),
+)
+"""Parts of causes, and what is right then."""
 
 _ARGUMENT = re.compile(r"argument (\S+?):")
 _UNRECOGNIZED = "unrecognized arguments: "
@@ -183,7 +188,7 @@ def _report_unknown(
     if affected:
         number, is_here = pluralize(len(affected), "agent"), affected[0].host == here
         cannot = "cannot be started" if is_here else "could not be started on this machine"
-        hint = TLS_HINT if "No module named 'OpenSSL" in cause else INSTALL_HINT
+        hint = next((right for part, right in SPECIAL_HINTS if part in cause), INSTALL_HINT)
         _report_shared(
             affected,
             f"the agent class {_class_names(affected)} {cannot}: {first.unknown_reason}.",

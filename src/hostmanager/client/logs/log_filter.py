@@ -3,7 +3,8 @@
 What agents print has many forms: those of Python's logging, of Twisted, txaio (which OCS uses) and
 crossbar, and plain text. A record is a line and what belongs to it: its traceback, and lines that
 are indented. The level of a record is the one that its first line names; where it names none, as
-in the form of txaio and crossbar, it is *info*, and with a traceback *error* at least.
+in the form of txaio and crossbar, it is *info*, and with a traceback *error* at least. So is a
+failure of Twisted, in which OCS reports an operation that raised an exception.
 """
 
 import re
@@ -25,6 +26,8 @@ _BETWEEN = re.compile(r"[\s:|\[\]()<>-]+")
 _PREFIX_CHARS = 160
 _PREFIX_WORDS = 5
 _TRACEBACK = "Traceback (most recent call last)"
+_FAILURE = "[Failure instance: Traceback"
+_FAILURE_END = "]"
 _IN_TRACEBACK = (_TRACEBACK, "During handling of the above", "The above exception was", "--- <")
 
 
@@ -68,11 +71,13 @@ class LogRecord:
         lines: At least one.
         is_headless: Whether its first line is missing.
         in_traceback: Whether the next line can be the end of a traceback.
+        in_failure: Whether the next line can be of a failure of Twisted.
     """
 
     lines: list[LogLine]
     is_headless: bool = False
     in_traceback: bool = False
+    in_failure: bool = False
 
     def owns(self, text: str) -> bool:
         """Whether a line that follows belongs to it; it is not added."""
@@ -80,7 +85,7 @@ class LogRecord:
             return False
         if not text.strip() or text[0] in " \t" or text.startswith(_IN_TRACEBACK):
             return True
-        return self.in_traceback
+        return self.in_traceback or self.in_failure
 
     def add(self, line: LogLine) -> None:
         """Add a line that belongs to it."""
@@ -88,6 +93,8 @@ class LogRecord:
         self._note(line.text)
 
     def _note(self, text: str) -> None:
+        if _FAILURE in text or text.startswith(_FAILURE_END):
+            self.in_failure = not text.rstrip().endswith(_FAILURE_END)
         if _TRACEBACK in text or text.startswith(_IN_TRACEBACK):
             self.in_traceback = True
         elif text.strip() and text[0] not in " \t":
@@ -97,7 +104,7 @@ class LogRecord:
     def level(self) -> int:
         """The level, as of Python's logging."""
         level = level_of(self.lines[0].text) or LEVELS["info"]
-        has_traceback = any(_TRACEBACK in line.text for line in self.lines)
+        has_traceback = any(_TRACEBACK in line.text or _FAILURE in line.text for line in self.lines)
         return max(level, LEVELS["error"]) if has_traceback else level
 
     @classmethod

@@ -93,8 +93,12 @@ def probe_class(
     SideEffectGuard.active = True
     parser = _parser_from_factory(module)
     if parser is None:
-        entry_point = getattr(module, _entry_point(agent_class, module_name), None)
-        parser = _parser_from_entry_point(entry_point, captured) if callable(entry_point) else None
+        name = _entry_point(agent_class, module_name)
+        entry_point = getattr(module, name, None)
+        if not callable(entry_point):
+            reason = f"{module_name} has no function {name!r} to start it with"
+            return _verdict(unknown_reason=reason, is_importable=False)
+        parser = _parser_from_entry_point(entry_point, captured)
     if parser is None:
         return _verdict(unknown_reason="its parser was not found: no function has a usual name")
     _raise_instead_of_exit()

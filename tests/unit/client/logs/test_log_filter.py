@@ -40,6 +40,17 @@ builtins.ValueError: 7
 2026-11-28T05:28:35+0000 going on
 """
 
+OPERATION_THAT_FAILED = """\
+2026-11-28T05:28:35+0000 acq:0 Status is now "running".
+2026-11-28T05:28:36+0000 acq:0 CRASH: [Failure instance: Traceback: <class 'ValueError'>: -273
+/lib/twisted/python/threadpool.py:269:inContext
+/lib/agents/daq.py:9:read
+]
+plain text of a print
+2026-11-28T05:28:36+0000 acq:0 CRASH: [Failure instance: Traceback (no frames): <class 'E'>: 7]
+plain text of a print
+"""
+
 
 def lines_of(text):
     return [LogLine(None, "h", "a", line) for line in text.splitlines()]
@@ -86,6 +97,18 @@ def test_a_traceback_belongs_to_its_line_and_is_an_error():
         ("Traceback (most recent call last):", "builtins.ValueError: 7"),
     ]
     assert [len(lines) for lines in groups] == [12, 5]
+
+
+def test_an_operation_that_raised_an_exception_is_an_error():
+    records = split_records(lines_of(OPERATION_THAT_FAILED))
+    assert [len(record.lines) for record in records] == [1, 4, 1, 1, 1]
+    assert [record.level >= LEVELS["error"] for record in records] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_what_names_no_level_counts_as_info():
