@@ -13,7 +13,7 @@ from typing import Any
 
 from hostmanager.cli.main import main
 from tests.support.managers import Manager
-from tests.support.processes import processes_of
+from tests.support.processes import kill_all, processes_of
 from tests.support.sites import Site, manager_entry
 from tests.support.waiting import wait_for
 
@@ -39,7 +39,7 @@ class CliSite:
     def __init__(self, site: Site, capsys: Any = None) -> None:
         self.site = site
         self.managers: dict[str, Manager] = {}
-        self._capsys = capsys
+        self.capture = capsys
         self._hosts: dict[str, list[dict[str, Any]]] = {}
 
     def write(self, **hosts: list[dict[str, Any]]) -> None:
@@ -74,13 +74,13 @@ class CliSite:
 
     def run(self, *arguments: str) -> Done:
         """Run the command in this process."""
-        self._capsys.readouterr()
+        self.capture.readouterr()
         code = 0
         try:
             main([arguments[0], "--site-file", str(self.site.file), *arguments[1:]])
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
-        printed = self._capsys.readouterr()
+        printed = self.capture.readouterr()
         assert "Traceback" not in printed.err
         return Done(code, printed.out, printed.err)
 
@@ -175,6 +175,14 @@ def plain(text: str) -> list[str]:
     """Lines without colours, without blanks at the ends, without empty ones."""
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def make_shared_cli_site(router, tmp_path_factory):
+    """Make a fixture of a module, for tests that only look; `capture` has to be set in each test."""
+    made = CliSite(Site(tmp_path_factory.mktemp("shared") / "site", router))
+    yield made
+    made.stop()
+    kill_all(made.site)
 
 
 def make_cli_site(site, capsys):

@@ -9,15 +9,30 @@ import psutil
 import pytest
 
 from hostmanager.client.managers.manager_client import NO_ROUTER_HINT
-from tests.integration.router.cli_site import make_cli_site, on_a_terminal, plain
+from tests.integration.router.cli_site import (
+    make_cli_site,
+    make_shared_cli_site,
+    on_a_terminal,
+    plain,
+)
 from tests.support.clients import client
 from tests.support.sites import instance
 from tests.support.waiting import wait_for
 
 cli_site = pytest.fixture(make_cli_site)
+shared_site = pytest.fixture(make_shared_cli_site, scope="module")
 
 
-def two_hosts(cli_site, **more):
+@pytest.fixture
+def two_hosts(shared_site, capsys):
+    """A site of two hosts, for tests that only look."""
+    shared_site.capture = capsys
+    if not shared_site.managers:
+        start_two_hosts(shared_site)
+    return shared_site
+
+
+def start_two_hosts(cli_site):
     cli_site.write(
         daq1=[
             instance("fake1"),
@@ -27,7 +42,6 @@ def two_hosts(cli_site, **more):
             instance("mine", manage="ignore"),
         ],
         daq2=[instance("cam1"), instance("typo", agent_class="TinyAgnet")],
-        **more,
     )
     cli_site.start("daq1", "daq2")
     wait_for(
@@ -51,12 +65,11 @@ def having(read_status, *arguments):
     return wait_for(fits, 30, str(arguments))
 
 
-def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(cli_site):
-    two_hosts(cli_site)
+def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(two_hosts):
     expected = (
         "| tiny crash: no answer from the device"  # between two runs, it has not said them yet
     )
-    result = having(lambda: cli_site.run("status"), expected, "daq1 crash restarting")
+    result = having(lambda: two_hosts.run("status"), expected, "daq1 crash restarting")
     assert result.code == 1
     assert result.err == ""
     head, _, rest = result.out.partition("\n\n")
@@ -79,9 +92,8 @@ def test_what_is_wrong_comes_first_with_why_and_the_table_is_by_host(cli_site):
     assert "\x1b" not in result.out
 
 
-def test_json_has_numbers_and_all_that_managers_say(cli_site):
-    two_hosts(cli_site)
-    result = having(lambda: cli_site.run("status", "--json", "--host", "daq1"), '"start_at"')
+def test_json_has_numbers_and_all_that_managers_say(two_hosts):
+    result = having(lambda: two_hosts.run("status", "--json", "--host", "daq1"), '"start_at"')
     data = result.json
     assert (result.code, data["exit"], data["command"]) == (1, 1, "status")
     assert data["summary"] == {
@@ -101,17 +113,16 @@ def test_json_has_numbers_and_all_that_managers_say(cli_site):
     assert not agents["mine"]["known_to_manager"]
 
 
-def test_names_patterns_classes_and_hosts_narrow_it_down(cli_site):
-    two_hosts(cli_site)
-    assert set(cli_site.status("fake*")) == {"fake1", "fake2"}
-    assert set(cli_site.status("cam1", "spare")) == {"cam1", "spare"}
-    assert set(cli_site.status("--class", "TinyAgnet")) == {"typo"}
-    assert set(cli_site.status("--host", "daq2")) == {"typo", "cam1"}
-    wrong = having(lambda: cli_site.run("status", "--wrong", "--json"), '"start_at"').json
+def test_names_patterns_classes_and_hosts_narrow_it_down(two_hosts):
+    assert set(two_hosts.status("fake*")) == {"fake1", "fake2"}
+    assert set(two_hosts.status("cam1", "spare")) == {"cam1", "spare"}
+    assert set(two_hosts.status("--class", "TinyAgnet")) == {"typo"}
+    assert set(two_hosts.status("--host", "daq2")) == {"typo", "cam1"}
+    wrong = having(lambda: two_hosts.run("status", "--wrong", "--json"), '"start_at"').json
     assert {a["instance_id"] for h in wrong["hosts"] for a in h["agents"]} == {"crash", "typo"}
-    assert cli_site.run("status", "--wrong", "--json").json["summary"]["agents"] == 6
-    assert cli_site.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all OK\n"
-    assert cli_site.run("status", "fake*").code == 0
+    assert two_hosts.run("status", "--wrong", "--json").json["summary"]["agents"] == 6
+    assert two_hosts.run("status", "--wrong", "fake*").out == "1 host, 2 agents: all OK\n"
+    assert two_hosts.run("status", "fake*").code == 0
 
 
 @pytest.mark.parametrize(
@@ -127,17 +138,12 @@ def test_names_patterns_classes_and_hosts_narrow_it_down(cli_site):
         (["cam1", "--host", "daq1"], "there is no agent 'cam1' on daq1"),
     ],
 )
-def test_what_fits_nothing_is_an_error_that_names_what_is_near(cli_site, arguments, hint):
-    cli_site.write(
-        daq1=[instance("fake1", manage="down"), instance("fake2", manage="down")],
-        daq2=[instance("cam1", manage="down")],
-    )
-    cli_site.start("daq1", "daq2")
-    result = cli_site.run("status", *arguments)
+def test_what_fits_nothing_is_an_error_that_names_what_is_near(two_hosts, arguments, hint):
+    result = two_hosts.run("status", *arguments)
     assert result.code == 2
     assert result.out == ""
     assert hint in result.err
-    assert cli_site.run("status", "--json", *arguments).json["error"] in result.err
+    assert two_hosts.run("status", "--json", *arguments).json["error"] in result.err
 
 
 def test_without_a_router_it_says_so(cli_site):
@@ -288,9 +294,8 @@ def test_watch_prints_a_line_for_each_change_and_ends_with_ctrl_c(cli_site):
     assert process.returncode == 0
 
 
-def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colours(cli_site):
-    two_hosts(cli_site)
-    shown = having(lambda: on_a_terminal(cli_site, "status"), "restarting")
+def test_on_a_terminal_of_80_columns_every_agent_has_one_line_and_there_are_colours(two_hosts):
+    shown = having(lambda: on_a_terminal(two_hosts, "status"), "restarting")
     assert "\x1b[" in shown
     lines = plain(shown)
     assert all(len(line) <= 80 for line in lines)
