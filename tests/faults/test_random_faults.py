@@ -7,7 +7,7 @@ from tests.faults.environment import World
 from tests.faults.report import report
 from tests.support.seeds import chosen_seed
 
-FAULTS = 30
+FAULTS = 24
 LONGEST = 200.0
 """Seconds, on a machine too busy for so many."""
 

@@ -59,15 +59,15 @@ def test_the_printed_commands_work_when_pasted(start_demo):
     commands = re.findall(r"^  (\S.*)$", demo.text(), re.MULTILINE)
     status, down, up, kill = commands
     shown = subprocess.run(
-        status, shell=True, check=False, capture_output=True, text=True, timeout=60
+        status, shell=True, check=False, capture_output=True, text=True, timeout=240
     )
     assert re.search(r"fake1 +FakeDataAgent +up +up", shown.stdout), shown
     pid = kill.split()[-1]
     subprocess.run(kill, shell=True, check=True)
     demo.wait_for_text(" fake1 ", "died (SIGKILL)")
-    subprocess.run(down, shell=True, check=True, timeout=60)
+    subprocess.run(down, shell=True, check=True, timeout=240)
     demo.wait_for_text(" fake1 ", "state down (target down)")
-    subprocess.run(up, shell=True, check=True, timeout=60)
+    subprocess.run(up, shell=True, check=True, timeout=240)
     demo.wait_for_text(" spare ", "state up (target up)")
     wait_for(lambda: len(set(re.findall(r"fake1 .*state up.*pid (\d+)", demo.text()))) == 3, 20)
     assert not Path(f"/proc/{pid}").exists()
@@ -145,7 +145,7 @@ def test_whoever_reads_its_output_may_leave(tmp_path):
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
     )
     assert shell.returncode == 141  # as of a program that SIGPIPE ends
     assert shell.stderr == ""

@@ -7,6 +7,7 @@ runs: a turn takes no more than that, however busy the machine is.
 import json
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from hostmanager.agent.operator_messages import MAX_TEXT_CHARS
 from hostmanager.core.requests import MAX_REQUESTS
 from tests.integration.router.steps import wait_ready
 from tests.support.clients import client
+from tests.support.managers import Manager
+from tests.support.processes import kill_all, processes
 from tests.support.seeds import chosen_seed
-from tests.support.sites import instance
+from tests.support.sites import Site, instance
 
 MOST = 2.0
 """Seconds of CPU time that a message may cost the loop here. On an idle machine it is to be less
@@ -36,12 +39,23 @@ def loop_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-@pytest.fixture
-def manager(site, start_manager):
+@pytest.fixture(scope="module")
+def manager(router, tmp_path_factory) -> Iterator[Manager]:
+    """One for all tests in here: none of them changes anything, which each of them looks at."""
+    site = Site(tmp_path_factory.mktemp("messages") / "site", router)
     site.write(instance("a"), instance("b"))
-    made = start_manager(site, "--stop-timeout", "1")
+    made = Manager(site, ("--stop-timeout", "1")).wait_ready()
     wait_ready(site, "a", "b")
-    return made
+    yield made
+    assert made.stop() == 0
+    left = processes(site)
+    kill_all(site)
+    assert not left, f"processes were left running: {left}"
+
+
+@pytest.fixture
+def site(manager) -> Site:
+    return manager.site
 
 
 def unanswered(text: str) -> bool:
