@@ -116,17 +116,25 @@ class AgentProgress:
             if self.stage == "up":
                 self.fail("its manager does not know it any more")
             return self.stage == "down"
-        step.state = str(child["next_action"])
-        step.reason = _reason_text(child, wall)
-        last_exit = child.get("last_exit") or {}
-        if step.state != "up" and child.get("message"):
-            self._reason = str(child["message"]).rstrip(".")
-        if not last_exit.get("expected", True):
-            step.last_lines = list(last_exit.get("output") or [])[-MAX_LAST_LINES:]
+        self._record(child, wall)
         if self._is_done(child):
             step.state = "done"
             return True
-        target = child["target_state"]
+        return self._has_reached_stage(child, now)
+
+    def _record(self, child: Mapping[str, Any], wall: float) -> None:
+        """Take over what its manager reports of it."""
+        step = self.step
+        step.state = str(child["next_action"])
+        step.reason = _reason_text(child, wall)
+        if step.state != "up" and child.get("message"):
+            self._reason = str(child["message"]).rstrip(".")
+        last_exit = child.get("last_exit") or {}
+        if not last_exit.get("expected", True):
+            step.last_lines = list(last_exit.get("output") or [])[-MAX_LAST_LINES:]
+
+    def _has_reached_stage(self, child: Mapping[str, Any], now: float) -> bool:
+        step, target = self.step, child["target_state"]
         if target in ("up", "down") and target != self.stage:
             requested_at = self.requested_at
             if requested_at is not None and now - requested_at >= self.other_target_grace:

@@ -86,30 +86,32 @@ class AgentCgroups:
 
     def limit(self, instance_id: str, settings: InstanceSettings) -> list[str]:
         """Set the limits of an instance's cgroup; returns why some are not, as sentences."""
-        wanted = (
-            ("memory-max", "memory", settings.memory_max, "memory.max", settings.memory_max),
-            ("cpu-quota", "cpu", settings.cpu_quota, "cpu.max", _quota(settings.cpu_quota)),
-        )
-        directory, problems = self._of(instance_id), []
-        for key, controller, value, file, text in wanted:
-            path = None if directory is None else directory / file
-            if value is None and (path is None or not path.exists()):
-                continue
-            obstacle = self.limit_obstacle(controller) if value is not None else ""
-            try:
-                if not obstacle and path is not None:
-                    _write(path, "max" if text is None else str(text))
-            except OSError as error:
-                obstacle = f"{path}: {error.strerror}"
-            if obstacle:
-                problems.append(f"{key!r} is not applied: {obstacle}.")
-        if directory is not None and (directory / "memory.max").exists():
+        directory = self._of(instance_id)
+        obstacles = {
+            "memory-max": self._limit(directory, "memory", "memory.max", settings.memory_max),
+            "cpu-quota": self._limit(directory, "cpu", "cpu.max", _quota(settings.cpu_quota)),
+        }
+        if directory is not None:
             with suppress(OSError):  # an agent with one process less would be neither up nor down
                 _write(directory / "memory.oom.group", "1")
-        if directory is not None and (directory / "cpu.weight.nice").exists():
             with suppress(OSError):  # between cgroups, niceness of processes does not count
                 _write(directory / "cpu.weight.nice", str(settings.nice or 0))
-        return problems
+        return [f"{key!r} is not applied: {why}." for key, why in obstacles.items() if why]
+
+    def _limit(
+        self, directory: Path | None, controller: str, file: str, value: int | str | None
+    ) -> str:
+        """Set one limit, or (None) lift it; returns why it is not set, as a clause."""
+        path = None if directory is None else directory / file
+        if value is None and (path is None or not path.exists()):
+            return ""
+        obstacle = "" if value is None else self.limit_obstacle(controller)
+        try:
+            if not obstacle and path is not None:
+                _write(path, "max" if value is None else str(value))
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        return obstacle
 
     def processes(self, instance_id: str) -> list[int]:
         """The processes of an instance: all that it started, whatever they have become."""
