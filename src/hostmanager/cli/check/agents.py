@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -133,27 +132,21 @@ def _check_classes(
     here: str | None,
     report: CheckReport,
 ) -> None:
-    absent: Counter[str] = Counter()
+    """Report classes that no plugin here provides: of agents that need them here, as errors."""
     missing: list[CheckedEntry] = []
+    elsewhere: list[CheckedEntry] = []
     for agent in agents:
-        name = agent.entry.agent_class
-        if name in classes:
+        if agent.entry.agent_class in classes:
             continue
-        suggestion = closest_match(name, classes, WARNING_SIMILARITY)
+        suggestion = closest_match(agent.entry.agent_class, classes, WARNING_SIMILARITY)
         is_required = agent.host == here and _is_process(agent)
-        if is_required and suggestion is None:
-            missing.append(agent)
-        elif suggestion is None:
-            absent[name] += 1
+        if suggestion is None:
+            (missing if is_required else elsewhere).append(agent)
         else:
+            text = f"no installed OCS plugin provides the agent class {_class_names([agent])}."
             add = report.error if is_required else report.warning
-            add(
-                Category.CLASS,
-                agent.entry.class_location,
-                f"no installed OCS plugin provides the agent class {quote_value(name)}.",
-                f"Did you mean {suggestion!r}? {CLASS_HINT}",
-                agent=agent,
-            )
+            hint = f"Did you mean {suggestion!r}? {CLASS_HINT}"
+            add(Category.CLASS, agent.entry.class_location, text, hint, agent=agent)
     if missing:
         number = pluralize(len(missing), "agent")
         _report_shared(
@@ -164,12 +157,11 @@ def _check_classes(
             CLASS_HINT,
             report,
         )
-    if absent:
-        number = pluralize(absent.total(), "agent")
-        names = join_names(sorted(absent), MAX_NAMED)
+    if elsewhere:
+        names = join_names(sorted({a.entry.agent_class for a in elsewhere}), MAX_NAMED)
         report.skipped.append(
-            f"{number} of classes that no plugin here provides, so whether the names are right "
-            f"cannot be known: {names}"
+            f"{pluralize(len(elsewhere), 'agent')} of classes that no plugin here provides, so "
+            f"whether the names are right cannot be known: {names}"
         )
 
 

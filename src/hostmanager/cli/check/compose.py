@@ -266,8 +266,8 @@ def _check_services(
         expected = {args.prefix + agent.name for args in all_args}
         if is_certain and not expected & known:
             _report_no_service(agent, sorted(expected), sorted(known), report)
-    for agent in agents:
-        service = all_args[0].prefix + agent.name if all_args else None
+    for agent in agents if all_args else ():
+        service = all_args[0].prefix + agent.name
         if _kind(agent) is Kind.HOST and service in known:
             text = (
                 f"there is a compose service {quote_value(service)} for it, but 'manage' says host."
