@@ -2,13 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hostmanager.composefile.command import CompletedCommand
 from hostmanager.core.model import ServiceRef
-
-if TYPE_CHECKING:
-    from hostmanager.drivers.compose.watcher import ContainerWatcher
 
 _DOCKER_HUB = re.compile(r"^(?:index\.)?docker\.io/(?:library/)?")
 
@@ -45,14 +42,27 @@ class Images:
         return self._ids.get(canonical_name(name))
 
 
+class ImageSource(Protocol):
+    """Knows the images of the machine.
+
+    Attributes:
+        images: Those that it knows.
+    """
+
+    images: Images
+
+    async def refresh_images(self) -> None:
+        """List them anew; raises `EngineError`."""
+
+
 async def ensure_launchable(
-    service: ServiceRef, compose: RunCompose, watcher: "ContainerWatcher"
+    service: ServiceRef, compose: RunCompose, source: ImageSource
 ) -> str | None:
     """Make sure that the next container of a service could be created; may take long.
 
     A restart does this before it stops the old container: its compose file has to be usable,
     and its image here. A missing image is pulled or built; a registry may be down, refuse, or
-    not have it, and then the old container goes on.
+    not have it, and then the old container keeps running.
 
     Returns:
         Why it could not; None if it could.
@@ -63,16 +73,16 @@ async def ensure_launchable(
         EngineError: The engine does not list its images.
     """
     await compose(service)
-    await watcher.refresh_images()
-    args = acquire_args(service, watcher.images)
+    await source.refresh_images()
+    args = acquire_args(service, source.images)
     if args is None:
         return None
     result = await compose(service, *args)
     name = service.image or f"of service {service.name}"
     if result.exit_code != 0:
         return f"its image {name} is not available: {result.reason}"
-    await watcher.refresh_images()
-    if is_present(service, watcher.images):
+    await source.refresh_images()
+    if is_present(service, source.images):
         return None
     return f"its image {name} is not on this machine after `compose {args[0]}`"
 

@@ -46,7 +46,7 @@ REACTOR = "twisted.internet.reactor"
 
 MAX_REQUEST_FDS = 8
 
-AUTOGROUP = "/proc/self/autogroup"
+_AUTOGROUP = "/proc/self/autogroup"
 
 
 def _comm(new: str = "") -> str:
@@ -65,7 +65,7 @@ def _raise_priority(nice: int) -> int:
     if nice < 0:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, nice)
-            with open(AUTOGROUP, "w") as file:  # of its session, in which it is alone
+            with open(_AUTOGROUP, "w") as file:  # of its session, in which it is alone
                 file.write(str(nice))
     return usual
 
