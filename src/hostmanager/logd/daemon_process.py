@@ -30,7 +30,7 @@ POLL_INTERVAL = 0.005
 
 _MAX_PID = 2**22  # PID_MAX_LIMIT of every Linux
 _START_TIMEOUT = 10.0
-_QUIT_TIMEOUT = 3.0
+QUIT_TIMEOUT = 3.0
 _KILL_TIMEOUT = 1.0
 
 
@@ -111,7 +111,7 @@ class LogDaemonProcess:
             final: Also, start none any more.
         """
         self._may_start = self._may_start and not final
-        if self._start_mutex.acquire(timeout=_QUIT_TIMEOUT):
+        if self._start_mutex.acquire(timeout=QUIT_TIMEOUT):
             self._start_mutex.release()
         deadline = time.monotonic() + timeout
         while self._is_running():
@@ -186,7 +186,7 @@ class LogDaemonProcess:
         """Stop a log daemon of another version or with other settings; kill it if it must be."""
         if not pid:
             time.sleep(POLL_INTERVAL)
-        elif not self.stop(_QUIT_TIMEOUT) and self.pid == pid:
+        elif not self.stop(QUIT_TIMEOUT) and self.pid == pid:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)  # which costs no byte
             self._wait_exit(time.monotonic() + _KILL_TIMEOUT)

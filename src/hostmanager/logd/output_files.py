@@ -51,7 +51,7 @@ def open_all(files: Path, instance_id: str, stack: ExitStack) -> tuple[list[Outp
     before = _identity(files, instance_id)
     slot = missing = 0
     while missing < 2:  # one may be missing, for a moment
-        file = _open_slot(files, instance_id, slot)
+        file = open_slot(files, instance_id, slot)
         if file is not None:
             stack.enter_context(file.file)
             opened.append(file)
@@ -68,7 +68,8 @@ def _identity(files: Path, instance_id: str) -> tuple[int, int]:
     return 0, 0
 
 
-def _open_slot(files: Path, instance_id: str, slot: int) -> OutputFile | None:
+def open_slot(files: Path, instance_id: str, slot: int) -> OutputFile | None:
+    """Open the output of an instance in this slot, compressed or not; None if there is none."""
     plain = paths.log_file(str(files), instance_id, slot)
     compressed = paths.compressed_file(str(files), instance_id, slot)
     # Plain first: that is removed only when the compressed one is there.

@@ -71,11 +71,12 @@ def write_config(directory: Path, port: int, realm: str, address_root: str) -> P
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "config.json"
-    path.write_text(json.dumps(_config(port, realm, address_root), indent=2) + "\n")
+    path.write_text(json.dumps(crossbar_config(port, realm, address_root), indent=2) + "\n")
     return path
 
 
-def _config(port: int, realm: str, address_root: str) -> dict[str, Any]:
+def crossbar_config(port: int, realm: str, address_root: str) -> dict[str, Any]:
+    """Crossbar's configuration for one OCS site."""
     permissions = [
         {"uri": f"{address_root}.", "match": "prefix", "allow": _EVERYTHING},
         # What the router tells about itself: sessions, registrations.

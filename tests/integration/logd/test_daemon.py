@@ -154,7 +154,7 @@ def test_another_version_that_does_not_listen_is_replaced_by_force(env, monkeypa
     first = env.client.ensure_running()
     os.kill(first, signal.SIGSTOP)
     second = LogDaemonClient(env.state, env.files, 50_000)
-    monkeypatch.setattr("hostmanager.logd.daemon_process._QUIT_TIMEOUT", 0.3)
+    monkeypatch.setattr("hostmanager.logd.daemon_process.QUIT_TIMEOUT", 0.3)
     assert second.ensure_running() != first
     env.write("a", b"x\n")
 

@@ -287,8 +287,8 @@ def test_a_rotation_that_is_halfway_while_files_are_opened_doubles_no_line(env, 
             (env.files / "a.out").write_text("newest\n")
         return lines
 
-    open_one = output_files._open_slot
-    monkeypatch.setattr(output_files, "_open_slot", open_and_rotate)
+    open_one = output_files.open_slot
+    monkeypatch.setattr(output_files, "open_slot", open_and_rotate)
     lines = texts(tail(env.files, "a"))
     assert lines == ["old", "new", "newest"]
 

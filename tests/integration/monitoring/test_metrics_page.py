@@ -101,7 +101,7 @@ def test_a_loop_that_hangs_is_shown_by_its_lag_alone(page, loop, monkeypatch):
 
 
 def test_clients_that_only_connect_cannot_be_more_than_eight_and_are_cut(page, monkeypatch):
-    monkeypatch.setattr(module._Handler, "timeout", 0.5)
+    monkeypatch.setattr(module.ScrapeHandler, "timeout", 0.5)
     idle = [socket.create_connection(page) for _ in range(module.MAX_SCRAPES + 1)]
 
     def is_answered() -> bool:

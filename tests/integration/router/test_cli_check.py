@@ -34,17 +34,17 @@ def with_more_paths(config, root):
 
 @pytest.fixture(scope="module")
 def odd_router(no_router_is_left, tmp_path_factory):
-    original = routers._config
+    original = routers.crossbar_config
 
     def config(port, realm, root):
         return with_more_paths(original(port, realm, root), root)
 
-    routers._config = config
+    routers.crossbar_config = config
     try:
         with CrossbarRouter(tmp_path_factory.mktemp("odd"), address_root="obs") as running:
             yield running
     finally:
-        routers._config = original
+        routers.crossbar_config = original
 
 
 @pytest.fixture

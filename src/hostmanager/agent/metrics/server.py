@@ -111,7 +111,9 @@ def _family(metric: Metric, view: HostView) -> Family:
     return family
 
 
-class _Handler(MetricsHandler):
+class ScrapeHandler(MetricsHandler):
+    """Answers Prometheus; whoever says nothing is not waited for."""
+
     timeout = CLIENT_TIMEOUT  # of `socketserver.StreamRequestHandler`
 
 
@@ -127,7 +129,7 @@ class _Server(ThreadingMixIn, TCPServer):
         host, port = address.host or None, address.port
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
         self.address_family = found[0]
-        super().__init__(found[4][:2], _Handler.factory(registry))  # type: ignore[arg-type]
+        super().__init__(found[4][:2], ScrapeHandler.factory(registry))  # type: ignore[arg-type]
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a client. What fails would fail again at once: it is still there."""

@@ -51,7 +51,7 @@ def prepare_change(action: str, site: Site, args: argparse.Namespace) -> Prepare
     if not (args.pattern or args.host or args.agent_class or args.all or by_status):
         raise ClientError("Name at least one agent, a pattern, or a host.")
     hosts = fetch_status(site, args, hosts_to_query(site, args))
-    agents = _select(hosts, args)
+    agents = select_exactly(hosts, args)
     if action in ("silence", "unsilence"):
         return prepare_silence(site, args, hosts, agents, end=action == "unsilence")
     plan = make_plan(action, hosts, agents, args.pattern, args.selection)
@@ -66,7 +66,7 @@ def prepare_change(action: str, site: Site, args: argparse.Namespace) -> Prepare
     )
 
 
-def _select(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentStatus]:
+def select_exactly(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentStatus]:
     """The selected agents; of `exact`, none of the same name on another host."""
     agents = select_agents(hosts, args)
     exact: Collection[tuple[str, str]] = getattr(args, "exact", ())

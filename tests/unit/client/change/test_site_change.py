@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from tests.support.http_bridge import child, session
 
-from hostmanager.client.change.site_change import _select
+from hostmanager.client.change.site_change import select_exactly
 from hostmanager.client.site_model import SiteEntry, SiteHost
 from hostmanager.client.status.findings import build_host_status
 
@@ -24,7 +24,7 @@ def test_an_agent_that_is_named_with_its_host_means_none_of_that_name_elsewhere(
     def select(exact, words):
         names = [name for _, name in exact]
         args = SimpleNamespace(exact=exact, pattern=[*names, *words], host=None, agent_class=None)
-        return [(a.host, a.instance_id) for a in _select([here, there], args)]
+        return [(a.host, a.instance_id) for a in select_exactly([here, there], args)]
 
     assert select({("daq1", "a")}, []) == [("daq1", "a")]
     assert select({("daq1", "a")}, ["b*"]) == [("daq1", "a"), ("daq1", "b"), ("daq2", "b")]
