@@ -50,6 +50,10 @@ def shown(bridge, site_file, run, *children, entries=None, **data):
             {"stability": 0.5, "last_exit": DIED},
             ("warning", 0, "unstable: it exited with code 3 recently"),
         ),
+        (
+            {"stability": 0.5, "last_exit": DIED, "health": "starting"},
+            ("wrong", 1, "it exited with code 3 recently, and has not registered since"),
+        ),
         ({"restart_required": True, "message": "Changed."}, ("warning", 0, "Changed.")),
         ({"restart_required": True}, ("warning", 0, "takes effect when it is restarted")),
         ({"message": "The container is unhealthy."}, ("warning", 0, "unhealthy")),

@@ -5,7 +5,7 @@ from typing import Any
 
 from hostmanager.cli.exit_codes import FAILED, OK, UNREACHABLE
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.findings import BROKEN
+from hostmanager.client.status.findings import BROKEN, is_coming_back
 from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity, unreachable
 
 
@@ -21,7 +21,8 @@ def status_exit_code(hosts: Sequence[HostStatus]) -> int:
 
 def is_well(agent: AgentStatus) -> bool:
     """Whether an agent is at its target, and works as far as is known."""
-    return agent.is_at_target and agent.get("health") not in BROKEN
+    works = agent.get("health") not in BROKEN and not is_coming_back(agent.child or {})
+    return agent.is_at_target and works
 
 
 def status_json(

@@ -67,7 +67,11 @@ def _password(
     try:
         password = client_get_password(privs, agent_class, instance_id)
     except Exception as error:
-        raise ClientError(f"--privs {privs}: OCS's password file cannot be used: {error}") from None
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise ClientError(
+            f"--privs {privs}: OCS's password file cannot be used: {reason}. "
+            "$OCS_PASSWORDS_FILE names another file; --privs - asks for the password."
+        ) from None
     if not password and privs > 1:
         raise ClientError(
             f"--privs {privs}: OCS's password file has no password of that level for {instance_id}."

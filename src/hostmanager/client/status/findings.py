@@ -234,6 +234,14 @@ def _state_findings(child: Mapping[str, Any], state: str) -> list[StatusFinding]
     ]
 
 
+def is_coming_back(child: Mapping[str, Any]) -> bool:
+    """Whether it died a moment ago and has not registered since: nothing says that it works.
+
+    If it counted as well, one that starts and dies again and again would be well every other second.
+    """
+    return child.get("health") == Health.STARTING and child.get("stability", 1.0) <= UNSTABLE
+
+
 def _resting_findings(child: Mapping[str, Any], state: str, message: str) -> list[StatusFinding]:
     # A process that exists is not an agent that works.
     is_broken = state == "up" and child.get("health") in BROKEN
@@ -244,10 +252,10 @@ def _resting_findings(child: Mapping[str, Any], state: str, message: str) -> lis
         text = (
             f"unstable: it exited with {cause} recently" if cause else "unstable: it died recently"
         )
-        # Else `status` would be 0 and 1 by turns while it starts and dies again and again.
-        is_back = child.get("health") != Health.STARTING
-        text += "" if is_back else ", and has not registered since"
-        findings.append((StatusSeverity.WARNING if is_back else StatusSeverity.ERROR, text))
+        severity = StatusSeverity.WARNING
+        if is_coming_back(child):
+            severity, text = StatusSeverity.ERROR, f"{text}, and has not registered since"
+        findings.append((severity, text))
     return findings
 
 
