@@ -53,6 +53,7 @@ class LogDaemon:
         self._readers: dict[int, PipeReader] = {}  # by descriptor
         self._pending: dict[tuple[str, str], _Identity] = {}  # pipes that could not be opened
         self._busy: set[int] = set()  # descriptors of pipes that may have bytes
+        self._linked: set[tuple[str, int]] | None = None  # name and inode of the pipes that are read
         self._control: ControlPipe | None = None
         self._lock: int | None = None
         self._pause = MAX_ROUND_PAUSE
@@ -142,6 +143,7 @@ class LogDaemon:
             self._close_reader(reader)
 
     def _close_reader(self, reader: PipeReader) -> None:
+        self._linked = None
         self._busy.discard(reader.fd)
         self._readers.pop(reader.fd, None)
         reader.close()  # which takes it out of the epoll, too
@@ -196,6 +198,7 @@ class LogDaemon:
         return reader
 
     def _remove(self, instance_id: str) -> None:
+        self._linked = None
         for reader in list(self._readers.values()):
             if reader.log_file.instance_id == instance_id:
                 reader.removed = True
@@ -288,8 +291,13 @@ class LogDaemon:
         return True
 
     def _add_linked_pipes(self) -> None:
-        for instance_id in paths.list_pipes(self._settings.state):
-            self._add_linked(instance_id)
+        """Read the pipes that are there; if they are those of the last time, all are read."""
+        with os.scandir(paths.pipes(self._settings.state)) as entries:
+            linked = {(entry.name, entry.inode()) for entry in entries}
+        if linked != self._linked:
+            for instance_id in paths.list_pipes(self._settings.state):
+                self._add_linked(instance_id)
+            self._linked = linked
 
     def _add_linked(self, instance_id: str) -> None:
         path = paths.pipe(self._settings.state, instance_id)

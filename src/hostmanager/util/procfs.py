@@ -191,4 +191,4 @@ def list_pids() -> list[int]:
     Raises:
         OSError: /proc cannot be read.
     """
-    return [pid for name in os.listdir("/proc") if (pid := parse_number(name))]
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from hostmanager.agent.monitoring.resource_usage import KEPT_SAMPLES, ResourceSampler, measure
+from hostmanager.agent.monitoring.resource_usage import KEPT_SAMPLES, ResourceSampler, UsageReader
 from tests.support.waiting import wait_for
 from tests.unit.core.fakes import World, spec
 
@@ -42,7 +42,7 @@ def family():
 
 
 def test_all_processes_of_an_instance_are_counted_as_psutil_counts_them(family):
-    usage = measure({"a": family.pid}, 5.0)["a"]
+    usage = UsageReader().measure({"a": family.pid}, 5.0)["a"]
     parent = psutil.Process(family.pid)
     both = [parent, *parent.children(recursive=True)]
     assert (usage.time, usage.processes, usage.cpu) == (5.0, 2, None)
@@ -55,16 +55,31 @@ def test_all_processes_of_an_instance_are_counted_as_psutil_counts_them(family):
     assert usage.written_bytes == sum(p.io_counters().write_bytes for p in both)
 
 
-def test_a_process_that_leaves_the_session_is_still_its_own():
-    script = "import os, time\nif os.fork() == 0:\n  os.setsid()\ntime.sleep(600)"
-    with subprocess.Popen([sys.executable, "-c", script], start_new_session=True) as process:
+def test_a_process_that_leaves_the_session_is_still_its_own_and_so_is_the_most_memory_it_had():
+    script = """
+import os, sys, time
+sys.stdin.readline()
+if os.fork() == 0:
+    os.setsid()
+    held = b"x" * 50_000_000
+    del held
+time.sleep(600)
+"""
+    reader = UsageReader()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], start_new_session=True, stdin=subprocess.PIPE
+    ) as process:
         try:
-            found = wait_for(
-                lambda: (u := measure({"a": process.pid}, 0.0).get("a")) and u.processes == 2,
-                60,
-                "both",
-            )
-            assert found
+            before = reader.measure({"a": process.pid}, 0.0)["a"]
+            assert before.processes == 1
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+
+            def both() -> bool:
+                usage = reader.measure({"a": process.pid}, 0.0)["a"]
+                return usage.processes == 2 and usage.memory_peak - before.memory_peak > 40_000_000
+
+            wait_for(both, 60, "both, and what the second one had in memory")
         finally:
             for child in psutil.Process(process.pid).children():
                 child.kill()
@@ -74,7 +89,7 @@ def test_a_process_that_leaves_the_session_is_still_its_own():
 def test_what_is_gone_is_not_measured():
     process = subprocess.Popen(["true"])
     process.wait(60)
-    assert measure({"a": process.pid}, 0.0) == {}
+    assert UsageReader().measure({"a": process.pid}, 0.0) == {}
 
 
 async def test_the_cpu_of_an_interval_is_kept_for_an_hour_and_forgotten_with_the_instance(family):

@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from hostmanager.core.protocols import Clock
@@ -34,7 +33,11 @@ MAX_SAMPLES_IN_REPLY = 6000
 COLUMNS = ("time", "cpu", "memory", "threads", "open_files")
 """What is kept of a sample. The time is Unix seconds; see `Usage` for the others."""
 
-_PARENT, _SESSION, _CPU, _THREADS, _RESIDENT = 1, 3, slice(11, 15), 17, 21
+FULL_PASS = 20
+"""Passes after which all processes of the host are read again."""
+
+_PARENT, _SESSION, _MINOR_FAULTS, _MAJOR_FAULTS, _CPU = 1, 3, 7, 9, slice(11, 15)
+_THREADS, _START, _RESIDENT = 17, 19, 21
 """Fields of /proc/PID/stat, counted from the state."""
 
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
@@ -77,29 +80,76 @@ class _Process:
     cpu_seconds: float
     threads: int
     memory: int
+    faults: tuple[bytes, ...]
+    """Its start and its page faults: as long as they are the same, so is the most memory it had."""
 
 
-def measure(leaders: Mapping[str, int], now: float) -> dict[str, Usage]:
-    """Measure instances, each known by the pid of its first process. Reads /proc; blocks.
+class UsageReader:
+    """Measures instances again and again.
 
-    Args:
-        leaders: The first process of each, by instance-id.
-        now: Unix time.
-
-    Raises:
-        OSError: /proc cannot be read.
+    It reads only processes that are new, or were of an instance in the pass before: no process becomes
+    the descendant of another one later. Every `FULL_PASS` passes it reads all, since a pid may be reused
+    between two passes.
     """
-    owners = {pid: instance_id for instance_id, pid in leaders.items()}
-    # The kernel's own processes have no session, and need not be read. In a container, neither has
-    # what was started from outside.
-    pids = [pid for pid in list_pids() if pid in owners or session_id(pid)]
-    processes = {pid: found for pid in pids if (found := _read(pid)) is not None}
-    members: dict[str, list[int]] = {}
-    for pid in processes:
-        owner = _owner(pid, processes, owners)
-        if owner is not None:
-            members.setdefault(owner, []).append(pid)
-    return {owner: _sum(pids, processes, now) for owner, pids in members.items()}
+
+    def __init__(self) -> None:
+        self._owners: dict[int, str] = {}
+        self._others: set[int] = set()
+        self._peaks: dict[int, tuple[tuple[bytes, ...], int | None]] = {}
+        self._passes = 0
+
+    def measure(self, leaders: Mapping[str, int], now: float) -> dict[str, Usage]:
+        """Measure instances, each known by the pid of its first process. Reads /proc; blocks.
+
+        Args:
+            leaders: The first process of each, by instance-id.
+            now: Unix time.
+
+        Raises:
+            OSError: /proc cannot be read.
+        """
+        owners = {pid: instance_id for instance_id, pid in leaders.items()}
+        pids = list_pids()
+        if owners.keys() - self._owners.keys() or self._passes % FULL_PASS == 0:
+            self._others.clear()
+        self._owners, self._passes = owners, self._passes + 1
+        unknown = [pid for pid in pids if pid not in self._others]
+        # The kernel's own processes have no session, and need not be read. In a container, neither has
+        # what was started from outside.
+        to_read = [pid for pid in unknown if pid in owners or session_id(pid)]
+        processes = {pid: found for pid in to_read if (found := _read(pid)) is not None}
+        members: dict[str, list[int]] = {}
+        for pid in processes:
+            owner = _owner(pid, processes, owners)
+            if owner is not None:
+                members.setdefault(owner, []).append(pid)
+        own = {pid for each in members.values() for pid in each}
+        unreadable = set(to_read) - processes.keys()
+        self._others = set(pids) - own - unreadable
+        self._peaks = {pid: self._peak(pid, processes[pid]) for pid in own}
+        return {owner: self._sum(pids, processes, now) for owner, pids in members.items()}
+
+    def _peak(self, pid: int, process: _Process) -> tuple[tuple[bytes, ...], int | None]:
+        known = self._peaks.get(pid)
+        if known is not None and known[0] == process.faults:
+            return known
+        return process.faults, _peak(pid)
+
+    def _sum(self, pids: Iterable[int], processes: Mapping[int, _Process], now: float) -> Usage:
+        members = {pid: processes[pid] for pid in pids}
+        disk = [_disk(pid) for pid in members]
+        return Usage(
+            time=now,
+            processes=len(members),
+            cpu=None,
+            cpu_seconds=sum(process.cpu_seconds for process in members.values()),
+            memory=sum(process.memory for process in members.values()),
+            memory_peak=sum(max(self._peaks[pid][1] or 0, p.memory) for pid, p in members.items()),
+            threads=sum(process.threads for process in members.values()),
+            open_files=_total(_open_files(pid) for pid in members),
+            read_bytes=_total(read for read, _ in disk),
+            written_bytes=_total(written for _, written in disk),
+        )
 
 
 def _owner(pid: int, processes: Mapping[int, _Process], owners: Mapping[int, str]) -> str | None:
@@ -126,28 +176,12 @@ def _read(pid: int) -> _Process | None:
         sum(map(_number, fields[_CPU])) / _TICKS,
         _number(fields[_THREADS]),
         _number(fields[_RESIDENT]) * _PAGE,
+        (fields[_START], fields[_MINOR_FAULTS], fields[_MAJOR_FAULTS]),
     )
 
 
 def _number(field: bytes) -> int:
     return parse_number(field) or 0
-
-
-def _sum(pids: Iterable[int], processes: Mapping[int, _Process], now: float) -> Usage:
-    members = {pid: processes[pid] for pid in pids}
-    inputs = [_disk(pid) for pid in members]
-    return Usage(
-        time=now,
-        processes=len(members),
-        cpu=None,
-        cpu_seconds=sum(process.cpu_seconds for process in members.values()),
-        memory=sum(process.memory for process in members.values()),
-        memory_peak=sum(_peak(pid) or process.memory for pid, process in members.items()),
-        threads=sum(process.threads for process in members.values()),
-        open_files=_total(_open_files(pid) for pid in members),
-        read_bytes=_total(read for read, _ in inputs),
-        written_bytes=_total(written for _, written in inputs),
-    )
 
 
 def _total(values: Iterable[int | None]) -> int | None:
@@ -157,11 +191,12 @@ def _total(values: Iterable[int | None]) -> int | None:
 
 
 def _open_files(pid: int) -> int | None:
+    path = f"/proc/{pid}/fd"
     with suppress(OSError):
         # Since Linux 6.2 this is their number; before, it is 0.
-        if size := Path(f"/proc/{pid}/fd").stat().st_size:
+        if size := os.stat(path).st_size:
             return size
-        with os.scandir(f"/proc/{pid}/fd") as entries:
+        with os.scandir(path) as entries:
             return sum(1 for _ in entries)
     return None
 
@@ -199,6 +234,7 @@ class ResourceSampler:
 
     def __init__(self, snapshot: Snapshot, clock: Clock, guard: Guard) -> None:
         self._snapshot, self._clock, self._guard = snapshot, clock, guard
+        self._reader = UsageReader()
         self._usage: dict[str, tuple[int, Usage]] = {}
         self._samples: dict[str, array[float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -254,7 +290,8 @@ class ResourceSampler:
         }
         if leaders:
             now = self._clock.now().wall
-            for instance_id, usage in (await asyncio.to_thread(measure, leaders, now)).items():
+            measured = await asyncio.to_thread(self._reader.measure, leaders, now)
+            for instance_id, usage in measured.items():
                 self._keep(instance_id, leaders[instance_id], usage)
         for instance_id in self._samples.keys() - self._snapshot.keys():
             del self._samples[instance_id]
