@@ -53,7 +53,7 @@ class LogDaemon:
         self._readers: dict[int, PipeReader] = {}  # by descriptor
         self._pending: dict[tuple[str, str], _Identity] = {}  # pipes that could not be opened
         self._busy: set[int] = set()  # descriptors of pipes that may have bytes
-        self._linked: set[tuple[str, int]] | None = None  # name and inode of the pipes that are read
+        self._linked: set[tuple[str, int]] | None = None  # names, inodes of pipes that are read
         self._control: ControlPipe | None = None
         self._lock: int | None = None
         self._pause = MAX_ROUND_PAUSE

@@ -14,7 +14,6 @@ from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocket
 from autobahn.websocket.util import parse_url
 from twisted.internet import reactor
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.tcp import Connection
 
 from hostmanager.agent.framework.message_limits import serializers
@@ -107,7 +106,7 @@ class RouterConnection:
         self._session = session
         secure, host, port, *_ = parse_url(url)
         endpoint = HostnameEndpoint(reactor, host, port, timeout=ROUTER_CONNECT_TIMEOUT)
-        self._endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint) if secure else endpoint
+        self._endpoint = _with_tls(host, endpoint) if secure else endpoint
         self._tls = TlsWatch(url, host, port) if secure else None
         self._factory = _make_factory(url, session)
         self._connecting: asyncio.Task[None] | None = None
@@ -165,6 +164,12 @@ class RouterConnection:
             await asyncio.wait_for(self._session.left.wait(), max_seconds)
         # WAMP's goodbye is what counts; the websocket's own would take half a second more.
         self._protocol.transport.abortConnection()
+
+
+def _with_tls(host: str, endpoint: Any) -> Any:
+    from twisted.internet.ssl import optionsForClientTLS  # noqa: PLC0415 - few need it
+
+    return wrapClientTLS(optionsForClientTLS(host), endpoint)
 
 
 def _make_factory(url: str, session: RouterSession) -> Any:

@@ -41,15 +41,20 @@ def stop_reactor() -> None:
 
 
 @contextmanager
-def skip_optional_imports() -> Iterator[None]:
+def skip_optional_imports(*, tls: bool = True) -> Iterator[None]:
     """Import autobahn in here, and it comes without what it can do without.
 
     For serializers that are not used here it would import numpy (15 MB), bjdata (a page of
     warnings when it was built for another numpy) and cbor2 (1.5 MB); for coloured text, click
-    (1 MB). It touches none of them at import time. Later imports of them get the real ones.
+    (1 MB); for passwords that OCS's routers do not ask for, argon2 and passlib (1 MB); for TLS,
+    OpenSSL (5.5 MB). It touches none of them at import time. Later imports of them get the real ones.
+
+    Args:
+        tls: Whether Twisted will be asked for connections with TLS.
     """
     substitutes: dict[str, ModuleType | None] = {"numpy": ModuleType("numpy")}
-    substitutes |= dict.fromkeys(("bjdata", "cbor2", "click"))  # None: not found
+    absent = ("bjdata", "cbor2", "click", "argon2", *(() if tls else ("OpenSSL",)))
+    substitutes |= dict.fromkeys(absent)  # None: not found
     substitutes = {name: s for name, s in substitutes.items() if name not in sys.modules}
     sys.modules.update(substitutes)  # type: ignore[arg-type] # None: not found
     try:

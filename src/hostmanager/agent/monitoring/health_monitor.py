@@ -227,6 +227,8 @@ class HealthMonitor:
         if self._source is None:
             return
         self._listen()
+        if not self._followed:
+            return
         due = self._next_window if self._window_ends is None else self._window_ends
         if any(followed.in_doubt for followed in self._followed.values()):
             due = min(due, self._now() + STEP)
