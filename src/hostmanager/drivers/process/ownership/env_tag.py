@@ -157,12 +157,12 @@ def read_tag(pid: int) -> EnvTag | None:
     Raises:
         OSError: It could not be read, for lack of file descriptors, say.
     """
-    entries = (procfs.read_file(pid, "environ") or b"").split(b"\0")
-    text = _value(entries, ENV_VAR)
+    environ = b"\0" + (procfs.read_file(pid, "environ") or b"")
+    text = _value(environ, ENV_VAR)
     tag = None if text is None else parse_tag(text)
     if tag is None or text is None:
         return None
-    parts = (_value(entries, IDENTITY_ENV_VAR) or "").split("/")
+    parts = (_value(environ, IDENTITY_ENV_VAR) or "").split("/")
     if len(parts) != 3 or parts[2] != _digest(text) or not is_identity(parts[0]):
         return tag
     return replace(tag, identity=parts[0], site=parts[1])
@@ -173,12 +173,10 @@ def is_identity(text: str) -> bool:
     return len(text) == 32 and not set(text) - set("0123456789abcdef")
 
 
-def _value(entries: list[bytes], name: str) -> str | None:
-    begin = name.encode() + b"="
-    for entry in entries:
-        if entry.startswith(begin):
-            return entry[len(begin) :].decode("utf-8", "replace")
-    return None
+def _value(environ: bytes, name: str) -> str | None:
+    """The value of a variable; this is done for each process of the host whenever an agent ends."""
+    _, found, rest = environ.partition(b"\0" + name.encode() + b"=")
+    return rest.partition(b"\0")[0].decode("utf-8", "replace") if found else None
 
 
 def _digest(text: str) -> str:
