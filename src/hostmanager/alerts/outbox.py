@@ -83,6 +83,12 @@ class Outbox:
         """The numbers of the incidents of which the receiver is yet to be notified."""
         return {notice.incident for notice in (*self.waiting, *self.sending)}
 
+    def has_first_notice(self, incident: int) -> bool:
+        """Whether the first notice about an incident has not been sent."""
+        first = (NoticeKind.ALARM, NoticeKind.ESCALATION)
+        notices = (*self.waiting, *self.sending)
+        return any(each.incident == incident and each.kind in first for each in notices)
+
     def to_data(self) -> dict[str, Any]:
         """As it is kept."""
         return asdict(self)

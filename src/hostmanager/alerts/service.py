@@ -20,6 +20,7 @@ from hostmanager.alerts.rules import Receiver, Rules
 from hostmanager.alerts.sender import SendResult
 from hostmanager.alerts.state_file import FILE_NAME, read_state, write_state
 from hostmanager.core.request_origin import text_problem
+from hostmanager.util.grouping import group_pairs
 from hostmanager.util.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -225,6 +226,7 @@ class AlarmService:
                 alerts = self._engine.alerts_of(incident.number)
                 data = asdict(incident)
                 data["findings"] = [_alert_data(alert) for alert in alerts]
+                data["not_notified"] = self._not_notified(incident.number)
                 incidents.append(data)
             pending = [a for a in state.alerts.values() if not a.firing and not a.gone_since]
             return {
@@ -239,6 +241,14 @@ class AlarmService:
                 ],
                 "not_kept": self._save_error,
             }
+
+    def _not_notified(self, incident: int) -> list[str]:
+        """The receivers whose first message about an incident has reached none of their URLs."""
+        waits = group_pairs(
+            (receiver.name, self._outboxes[key].has_first_notice(incident))
+            for key, (receiver, _) in self._receivers.items()
+        )
+        return [name for name, of_urls in waits.items() if all(of_urls)]
 
 
 def _keys(receiver: Receiver) -> list[tuple[str, Secret]]:

@@ -84,11 +84,21 @@ def test_what_failed_is_shown_and_kept(make, sender):
     service = make()
     service.step(SiteObservation((finding(),)))
     wait_for(lambda: service.status()["receivers"][0]["failures"] == 1, 5)
+    # The other URL of the same receiver takes it.
+    wait_for(lambda: service.status()["incidents"][0]["not_notified"] == [], 5)
     shown = make().status()
     assert shown["receivers"][0]["last_error"] == "connection refused"
     assert shown["receivers"][0]["waiting"] == 1
     assert [incident["number"] for incident in shown["incidents"]] == [1]
     assert "json://a" not in str(shown)
+
+
+def test_who_could_not_be_notified_yet_is_named(make, sender):
+    sender.failing |= {"json://a", "json://b"}
+    service = make()
+    service.step(SiteObservation((finding(),)))
+    wait_for(lambda: all(box["failures"] for box in service.status()["receivers"][:2]), 5)
+    assert make().status()["incidents"][0]["not_notified"] == ["oncall"]
 
 
 def test_a_message_for_which_there_is_no_thread_is_tried_again(make, monkeypatch):

@@ -125,9 +125,13 @@ def _show(status: Mapping[str, Any], output: Output) -> int:
 
 
 def _show_incident(incident: Mapping[str, Any], now: float, output: Output) -> None:
-    notified = ", ".join(incident["receivers"][: incident["told"]])
+    told = incident["receivers"][: incident["told"]]
+    waiting = [name for name in told if name in incident.get("not_notified", ())]
+    notified = [name for name in told if name not in waiting]
     opened = format_time(incident["opened"], time.time())
-    state = f"{notified} notified at {opened}"
+    parts = [f"{', '.join(notified)} notified at {opened}"] if notified else []
+    parts += [f"{', '.join(waiting)} not notified yet"] if waiting else []
+    state = "; ".join(parts)
     if incident["acknowledged_by"]:
         reason = incident["acknowledged_reason"]
         state += f"; acknowledged by {incident['acknowledged_by']}{reason and f': {reason}'}"
