@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from hostmanager.util.files import open_own
+from hostmanager.util.files import make_private_directory, open_own
 from hostmanager.util.lockfile import acquire_lock
 from hostmanager.util.names import MAX_ID_CHARS, encode_id
 from hostmanager.util.trust import log_dir_problem, log_dir_warning, untrusted_writers
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite", "scribe.lock"})
 """Any of these makes a directory one of a manager's."""
+
+MORE_CONTENTS = frozenset({"locks", "pipes", "output"})
+"""These do if there is nothing else: a running manager makes them anew if they were deleted."""
 
 RENAME_TIMEOUT = 1.0
 """Seconds to wait until the manager that just ended has left a directory that is to be renamed."""
@@ -180,7 +183,7 @@ def _parent(environ: Mapping[str, str]) -> Path:
 def _make_private(path: Path, *, follow: bool = True) -> Path:
     """Make `path` a directory of ours alone; `follow` a symbolic link only where we chose it."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path)
         status = path.stat(follow_symlinks=follow)
     except OSError as error:
         raise DirectoryError(
@@ -217,7 +220,7 @@ def state_dir_problem(path: Path) -> str | None:
         kind = "is a file" if path.is_file() else "is no directory"
         kind = kind if path.exists() else "is a symbolic link that leads nowhere"
         return f"--state-dir: {path} {kind}. Name a directory, or what does not exist yet."
-    if names & CONTENTS:
+    if names & CONTENTS or (names and names <= MORE_CONTENTS):
         return None
     hint = f"Name one that does not exist yet, such as {path / 'hostmanager'}"
     if names:

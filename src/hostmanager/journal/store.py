@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from hostmanager.journal.entry import EntryRow, from_row
+from hostmanager.util.files import make_private_directory
 
 SQLITE_SIDE_FILES = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite has beside its own."""
@@ -309,7 +310,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _open_file(path: Path) -> int:
     """Open the file, or make it; for its owner alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     for suffix in SQLITE_SIDE_FILES:
         side_file = path.with_name(path.name + suffix)
         if os.path.lexists(side_file) and not stat.S_ISREG(side_file.lstat().st_mode):

@@ -16,7 +16,7 @@ from pathlib import Path
 from hostmanager.logd import paths
 from hostmanager.logd.daemon_process import POLL_INTERVAL, LogDaemonProcess
 from hostmanager.logd.pipe_reader import pipe_bytes
-from hostmanager.util.files import move_aside, open_fifo
+from hostmanager.util.files import make_private_directory, move_aside, open_fifo
 from hostmanager.util.lockfile import is_same_file
 
 
@@ -159,7 +159,7 @@ def _open_stdout(pid: int, path: str) -> int | None:
 
 
 def _make_pipe(path: str) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    make_private_directory(os.path.dirname(path))
     for _ in range(2):
         try:
             os.mkfifo(path, 0o600)

@@ -21,6 +21,7 @@ from hostmanager.logd.log_file import LogFile
 from hostmanager.logd.pipe_reader import PipeBufferBudget, PipeBusyError, PipeReader
 from hostmanager.logd.settings import Settings
 from hostmanager.logd.stderr_log import log_error
+from hostmanager.util.files import make_private_directory
 from hostmanager.util.lockfile import acquire_lock, is_same_file, read_lock_holder
 
 MAX_ROUND_PAUSE = 0.04
@@ -272,7 +273,7 @@ class LogDaemon:
         """Acquire the lock, then the control pipe, then all pipes; again if they were removed."""
         state = self._settings.state
         try:
-            os.makedirs(paths.pipes(state), mode=0o700, exist_ok=True)
+            make_private_directory(paths.pipes(state))
             if self._lock is None or not is_same_file(self._lock, paths.lock(state)):
                 text = f"{os.getpid()} {self._settings.signature()}\n"
                 lock = acquire_lock(paths.lock(state), text, _LOCK_TIMEOUT, replace=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hostmanager.logd import paths
 from hostmanager.logd.settings import DEFAULT_MAX_BYTES, DEFAULT_MAX_FILES, Settings
-from hostmanager.util.files import open_fifo, open_or_replace
+from hostmanager.util.files import make_private_directory, open_fifo, open_or_replace
 from hostmanager.util.lockfile import read_lock_holder
 from hostmanager.util.numbers import parse_number
 from hostmanager.util.secret import Environment
@@ -165,7 +165,7 @@ class LogDaemonProcess:
     def _spawn(self) -> "subprocess.Popen[bytes]":
         environ = {k: v for k, v in os.environ.items() if k not in _MANAGER_VARIABLES}
         try:
-            os.makedirs(self._state, mode=0o700, exist_ok=True)
+            make_private_directory(self._state)
             log = _open_log(paths.log(self._state))
             try:
                 return subprocess.Popen(

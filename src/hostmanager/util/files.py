@@ -47,6 +47,27 @@ class NotRegularFileError(OSError):
         super().__init__(errno.EINVAL, f"it is {self.kind}, not a regular file", path)
 
 
+def make_private_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory and what is missing above it, all for our user alone; it may exist.
+
+    With `os.makedirs`, those above it would be open to others.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if not parent:
+            raise
+        make_private_directory(parent)
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
 def open_own(path: str, flags: int, mode: int = 0o600) -> int:
     """Open our own file; with ``O_CREAT``, make it if it is missing.
 

@@ -193,6 +193,7 @@ def test_a_state_directory_deleted_under_it_is_made_again(env):
     os.write(fd, b"one\n")
     wait_for(lambda: env.all_output("a") == b"zero\none\n", 5, "what came through the deleted pipe")
     env.client.ensure_running()  # its lock is not to be seen: another one, for what comes now
+    assert env.state.stat().st_mode & 0o777 == 0o700
     env.write("a", b"two\n")
     os.write(fd, b"three\n")
     os.close(fd)

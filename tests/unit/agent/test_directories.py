@@ -44,6 +44,13 @@ def test_a_directory_of_a_manager_is_closed_to_others(open_directory, name):
     assert mode(open_directory) == 0o700
 
 
+def test_what_a_running_manager_makes_anew_is_a_directory_of_a_manager(open_directory):
+    """It was deleted under it: the next manager must not be refused."""
+    (open_directory / "locks").mkdir()
+    (open_directory / "pipes").mkdir()
+    assert state_dir(str(open_directory), "x", "s", {}) == open_directory
+
+
 def test_a_directory_of_somebody_else_is_left_as_it_is_and_the_error_names_the_fix(open_directory):
     (open_directory / "thesis.tex").touch()
     with pytest.raises(DirectoryError) as error:

@@ -9,6 +9,7 @@ import pytest
 from hostmanager.util.files import (
     ForeignFileError,
     is_own,
+    make_private_directory,
     open_fifo,
     open_or_replace,
     open_own,
@@ -203,3 +204,19 @@ def test_a_file_that_cannot_be_replaced_stays(tmp_path):
     with pytest.raises(OSError, match="directory"):
         replace_file(str(path), b"new")
     assert path.read_text() == "old"
+
+
+def test_a_private_directory_is_ours_alone_and_so_is_what_was_missing_above_it(tmp_path):
+    tmp_path.chmod(0o755)
+    for _ in range(2):
+        make_private_directory(tmp_path / "a" / "b" / "c")
+    modes = [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in (".", "a", "a/b", "a/b/c")]
+    assert modes == [0o755, 0o700, 0o700, 0o700]
+
+
+def test_a_private_directory_in_the_place_of_a_file_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_private_directory(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        make_private_directory(tmp_path / "file" / "a")

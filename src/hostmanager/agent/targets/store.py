@@ -36,7 +36,7 @@ from hostmanager.core.protocols import Clock
 from hostmanager.core.record import Completion
 from hostmanager.core.request_origin import RequestOrigin
 from hostmanager.drivers.process.thread_pools import prestarted_pool
-from hostmanager.util.files import read_bounded, replace_file
+from hostmanager.util.files import make_private_directory, read_bounded, replace_file
 from hostmanager.util.quarantine import quarantine
 
 log = logging.getLogger(__name__)
@@ -265,7 +265,7 @@ class TargetStore:
 
     def _write(self, data: bytes) -> None:
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(self._path.parent)
             try:
                 replace_file(str(self._path), data)
             except OSError as error:

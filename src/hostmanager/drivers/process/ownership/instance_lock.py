@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hostmanager.util import procfs
+from hostmanager.util.files import make_private_directory
 from hostmanager.util.lockfile import acquire_lock
 from hostmanager.util.procfs import list_pids
 
@@ -30,7 +31,7 @@ def acquire(path: Path) -> int | None:
     try:
         return acquire_lock(os.fspath(path))
     except FileNotFoundError:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         return acquire_lock(os.fspath(path))
 
 
