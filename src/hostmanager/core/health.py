@@ -21,12 +21,6 @@ from hostmanager.core.model import InstanceSettings
 if TYPE_CHECKING:  # commands need what is here, and none of the events
     from hostmanager.core.events import Timestamp
 
-READY_TIMEOUT = InstanceSettings().ready_timeout
-"""Seconds that an agent may take to register with the router, by default."""
-
-HEARTBEAT_TIMEOUT = InstanceSettings().heartbeat_timeout
-"""Seconds of listening without a heartbeat after which an agent counts as hanging, by default."""
-
 ROUTER_GRACE = 30.0
 """Seconds after the router's return in which agents may find back to it. Autobahn waits up to 15 s
 between attempts after an outage (measured)."""

@@ -20,9 +20,6 @@ from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import did_you_mean, quote_value
 from hostmanager.util.trust import log_dir_problem, log_dir_warning
 
-LAUNCH_OPTIONS = ("--instance-id", "--site-file", "--site-host")
-"""Options that come from the launch of a manager; in its entry they mean nothing."""
-
 
 @dataclass(frozen=True, slots=True)
 class ManagerEntry:

@@ -110,7 +110,7 @@ def _show(status: Mapping[str, Any], output: Output) -> int:
     waiting = f", {pluralize(len(pending), 'finding')} not due yet" if pending else ""
     output.line(f"{pluralize(len(incidents), 'open incident')}{waiting}; checked {ago} ago")
     for incident in incidents:
-        _show_incident(incident, now, output)
+        _show_incident(incident, output)
     for silence in status["silences"]:
         names = ", ".join(silence["agents"]) or "all"
         left = format_duration(silence["until"] - now)
@@ -124,7 +124,7 @@ def _show(status: Mapping[str, Any], output: Output) -> int:
     return output.emit_json(FAILED if incidents else OK, alerts=dict(status))
 
 
-def _show_incident(incident: Mapping[str, Any], now: float, output: Output) -> None:
+def _show_incident(incident: Mapping[str, Any], output: Output) -> None:
     told = incident["receivers"][: incident["told"]]
     waiting = [name for name in told if name in incident.get("not_notified", ())]
     notified = [name for name in told if name not in waiting]

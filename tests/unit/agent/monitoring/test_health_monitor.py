@@ -12,11 +12,13 @@ from hostmanager.agent.monitoring.health_monitor import (
     HealthChange,
     HealthMonitor,
 )
-from hostmanager.core.health import HEARTBEAT_TIMEOUT, READY, READY_TIMEOUT, Health
+from hostmanager.core.health import READY, Health
 from hostmanager.core.model import InstanceSettings, InstanceSpec, Target
 from hostmanager.core.protocols import guard_of
 
 DAY = 86_400.0
+
+SETTINGS = InstanceSettings()
 
 RUNNING, SUCCEEDED, FAILED, DEGRADED = 3, 5, 6, 8
 """Op codes of OCS."""
@@ -110,7 +112,7 @@ def test_an_agent_is_ready_with_its_first_heartbeat(world, agents):
 def test_one_that_never_registers_is_named_after_its_time(world, agents, changes):
     agents.router_comes()
     world.supervisor.add(InstanceSpec("a", "FakeDataAgent"), Target.UP)
-    world.clock.advance(READY_TIMEOUT - 2.0)
+    world.clock.advance(SETTINGS.ready_timeout - 2.0)
     assert agents.monitor.health("a") is Health.STARTING
     world.clock.advance(5.0)
     assert agents.monitor.health("a") is Health.UNREGISTERED
@@ -132,9 +134,9 @@ def test_a_hang_is_seen_15_to_25_seconds_after_the_last_heartbeat(world, agents,
         world.clock.advance(0.1)
         assert world.clock.mono - gone < 60.0
     assert (
-        HEARTBEAT_TIMEOUT - 1.0
+        SETTINGS.heartbeat_timeout - 1.0
         <= world.clock.mono - gone
-        <= HEARTBEAT_TIMEOUT + WINDOW_INTERVAL + STEP
+        <= SETTINGS.heartbeat_timeout + WINDOW_INTERVAL + STEP
     )
     assert agents.monitor.health("b") is Health.OK
     agents.register("a")
