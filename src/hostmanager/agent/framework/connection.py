@@ -20,6 +20,7 @@ from hostmanager.agent.framework.message_limits import serializers
 from hostmanager.agent.framework.router_session import REFUSED_RETRY_INTERVAL, RouterSession
 from hostmanager.util.guard import Guard
 from hostmanager.util.network.tls import try_tls
+from hostmanager.util.network.websocket import KEPT_CONNECTION
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +35,9 @@ ROUTER_CONNECT_TIMEOUT = 5
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """Bytes; the connection is cut by a message of the router that is larger, and made anew."""
 
-WEBSOCKET_OPTIONS = {
-    # A router that was frozen or unplugged is noticed within 15 s, and one that accepts a
-    # connection but says nothing within 2 s.
-    "autoPingInterval": 10.0,
-    "autoPingTimeout": 5.0,
-    "autoPingSize": 12,
-    "autoPingRestartOnAnyTraffic": True,
+WEBSOCKET_OPTIONS = KEPT_CONNECTION | {
+    # One that accepts a connection but does not answer is noticed within 2 s.
     "openHandshakeTimeout": 2.0,
-    "closeHandshakeTimeout": 0.5,
-    "failByDrop": True,
-    "tcpNoDelay": True,
     "maxFramePayloadSize": MAX_FRAME_BYTES,
     "maxMessagePayloadSize": MAX_FRAME_BYTES,
     "autoFragmentSize": 65536,

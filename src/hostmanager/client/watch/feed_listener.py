@@ -28,6 +28,7 @@ from autobahn.websocket.util import parse_url
 from hostmanager.client.site_model import Site
 from hostmanager.client.watch.heartbeats import SILENT_AFTER, HeardAgents, ManagerHeartbeats
 from hostmanager.util.network.tls import tls_failure
+from hostmanager.util.network.websocket import KEPT_CONNECTION
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,8 @@ HEARTBEAT_PAUSE = 57.0
 
 MAX_HEARD_BYTES = 16 * 1024 * 1024
 
-LISTENER_OPTIONS = {
-    # A router that was frozen or unplugged is noticed within 15 s.
-    "autoPingInterval": 10.0,
-    "autoPingTimeout": 5.0,
-    "autoPingSize": 12,
-    "autoPingRestartOnAnyTraffic": True,
+LISTENER_OPTIONS = KEPT_CONNECTION | {
     "openHandshakeTimeout": JOIN_TIMEOUT,
-    "closeHandshakeTimeout": 0.5,
-    "failByDrop": True,
-    "tcpNoDelay": True,
     "maxFramePayloadSize": MAX_HEARD_BYTES,
     "maxMessagePayloadSize": MAX_HEARD_BYTES,
 }

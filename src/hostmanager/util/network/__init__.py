@@ -1,1 +1,1 @@
-"""Sockets: where to listen, messages to systemd, what TLS reports."""
+"""Sockets: where to listen, messages to systemd, what TLS reports, connections to the router."""
