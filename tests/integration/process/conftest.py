@@ -14,7 +14,7 @@ import secrets
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from hostmanager.drivers.process import LaunchCommand, LaunchGate, ProcessDriver
 from hostmanager.drivers.process.output.output_sink import OutputSink
 from hostmanager.drivers.process.ownership.discovery import Ownership
 from hostmanager.drivers.process.ownership.manager_identity import ManagerIdentity
+from hostmanager.drivers.process.warm import control
+from tests.integration.process.warm_launches import Launches, children
 
 PYTHON = sys.executable
 KILLED = ExitStatus(signal=9, detail="not from the manager; perhaps out of memory")
@@ -187,3 +189,16 @@ async def host(tmp_path, caplog) -> AsyncIterator[Host]:
     assert not left, f"processes were left: {left}"
     errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
     assert not errors, errors
+
+
+@pytest.fixture(scope="module")
+def launches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launches]:
+    """Launches with one fork server for all tests of a module."""
+    before = {child.pid for child in children()}
+    launches = Launches(tmp_path_factory.mktemp("warm"))
+    with pytest.MonkeyPatch.context() as patch:  # the machine may be busy
+        patch.setattr(control, "START_TIMEOUT", 100)
+        patch.setattr(control, "FORK_TIMEOUT", 25)
+        yield launches
+    launches.close()
+    assert {child.pid for child in children()} <= before
