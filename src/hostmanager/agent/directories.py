@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite", "scribe.lock"})
 """Any of these makes a directory one of a manager's."""
 
-MORE_CONTENTS = frozenset({"locks", "pipes", "output"})
-"""These do if there is nothing else: a running manager makes them anew if they were deleted."""
+MORE_CONTENTS = frozenset({"locks", "pipes", "output", "scribe.control", "scribe.log"})
+"""These do if there is nothing else: a running manager and its log daemon make them anew if they were
+deleted, and temporary files of the others."""
 
 RENAME_TIMEOUT = 1.0
 """Seconds to wait until the manager that just ended has left a directory that is to be renamed."""
@@ -220,7 +221,7 @@ def state_dir_problem(path: Path) -> str | None:
         kind = "is a file" if path.is_file() else "is no directory"
         kind = kind if path.exists() else "is a symbolic link that leads nowhere"
         return f"--state-dir: {path} {kind}. Name a directory, or what does not exist yet."
-    if names & CONTENTS or (names and names <= MORE_CONTENTS):
+    if names & CONTENTS or (names and all(map(_may_be_ours, names))):
         return None
     hint = f"Name one that does not exist yet, such as {path / 'hostmanager'}"
     if names:
@@ -232,6 +233,10 @@ def state_dir_problem(path: Path) -> str | None:
             f"{hint}, or `chmod 700 {path}`."
         )
     return None
+
+
+def _may_be_ours(name: str) -> bool:
+    return name in MORE_CONTENTS or name.startswith(tuple(CONTENTS))
 
 
 def output_dir(log_dir: str | None, working_dir: Path, state: Path) -> tuple[Path, str | None]:

@@ -46,8 +46,10 @@ def test_a_directory_of_a_manager_is_closed_to_others(open_directory, name):
 
 def test_what_a_running_manager_makes_anew_is_a_directory_of_a_manager(open_directory):
     """It was deleted under it: the next manager must not be refused."""
-    (open_directory / "locks").mkdir()
-    (open_directory / "pipes").mkdir()
+    for name in ("locks", "pipes"):
+        (open_directory / name).mkdir()
+    for name in ("scribe.control", "scribe.log", "wanted.json.new"):
+        (open_directory / name).touch()
     assert state_dir(str(open_directory), "x", "s", {}) == open_directory
 
 
