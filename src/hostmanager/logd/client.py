@@ -98,7 +98,7 @@ class LogDaemonClient(LogDaemonProcess):
             Whether it is; if not, no log daemon runs, or the file cannot be written.
         """
         deadline = time.monotonic() + timeout
-        while self._waiting(instance_id):
+        while self.waiting(instance_id):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(POLL_INTERVAL)
@@ -123,7 +123,8 @@ class LogDaemonClient(LogDaemonProcess):
         for instance_id in list(self._kept_fds):
             self._release(instance_id)
 
-    def _waiting(self, instance_id: str) -> int:
+    def waiting(self, instance_id: str) -> int:
+        """The bytes of an instance that wait in its pipe; 0, too, if it has none."""
         with suppress(OSError):
             with self._mutex:
                 fd = self._kept_fds.get(instance_id)

@@ -12,6 +12,7 @@ import pytest
 
 from hostmanager.drivers.process.output.log_daemon_sink import LogDaemonSink
 from hostmanager.drivers.process.output.output_sink import SinceTime
+from hostmanager.logd import paths as logd_paths
 from hostmanager.logd.client import LogDaemonClient
 from tests.integration.logd.conftest import LogEnvironment
 from tests.support.waiting import wait_for
@@ -103,3 +104,18 @@ def test_an_agent_whose_output_can_be_written_nowhere_runs_without(tmp_path):
     assert sink.faults() == []
     sink.close(end=True)
     loop.close()
+
+
+def test_output_that_does_not_get_into_its_file_is_held_up(env):
+    env.launch("a", "/bin/echo", "x")
+    assert not env.sink.is_held_up("a")
+    pid = env.client.ensure_running()
+    psutil.Process(pid).suspend()
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    pipe = os.open(logd_paths.pipe(os.fspath(env.state), "a"), os.O_RDWR)
+    os.write(pipe, b"y\n")
+    assert env.sink.is_held_up("a")
+    psutil.Process(pid).resume()
+    assert env.client.flush("a", 10)
+    assert not env.sink.is_held_up("a")
+    os.close(pipe)

@@ -87,6 +87,7 @@ async def output(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
       lines; else it is null. Of a compose service they come from the log
       of its container, as long as there is one; ``file`` and ``older`` are
       null then. ``files`` are all that there are, older ones included.
+      ``held_up``: whether newer output waits that cannot be written into ``file``.
     """
     query, before = check_output_query(params)
     data: dict[str, Any] = {
@@ -96,6 +97,7 @@ async def output(manager: ManagedHost, session: Any, params: dict[str, Any]) -> 
         "files": [],
         "cut": False,
         "older": None,
+        "held_up": False,
     }
     session.data = data
     if query.instance_id is None:
@@ -118,6 +120,9 @@ async def _read_files(
         newest_page, directory, instance_id, query.limit, query.since, before
     )
     files = await asyncio.to_thread(list_log_files, str(directory), instance_id)
+    # Not each time that somebody who follows it asks for what is new: it may take a second.
+    sink = parts.log_daemon if query.since is None and before is None else None
+    held_up = sink is not None and await asyncio.to_thread(sink.is_held_up, instance_id)
     older = page.older and [page.older.generation, page.older.offset]
     data |= {
         "lines": [[time, text] for time, text in page.lines],
@@ -125,6 +130,7 @@ async def _read_files(
         "files": files,
         "cut": page.more,
         "older": older,
+        "held_up": held_up,
     }
     if not page.lines and not files:
         return False, f"There is no output of '{instance_id}' in {directory}."

@@ -164,6 +164,7 @@ def _show(sources: Sequence[LogSource], args: argparse.Namespace, output: Output
     printer = Printer(sources, output)
     printer.show(read_all(sources, lines, args.answer_time))
     printer.print_errors()
+    printer.print_held_up()
     if lines:
         printer.print_missing()
     if args.lines is None:
@@ -222,6 +223,15 @@ class Printer:
             is_selected = source.selection.is_active or any(at is not None for at in limits)
             what = "no matching output of" if is_selected else "no output yet from"
             self._output.warn(f"{what} {join_names(names)}")
+
+    def print_held_up(self) -> None:
+        """Name the agents whose newest output cannot be written."""
+        names = [source.agent.instance_id for source in self._sources if source.held_up]
+        if names:
+            self._output.warn(
+                f"newer output of {join_names(names)} cannot be written into its file: the disk of "
+                "its host is full or does not respond; scribe.log in its state directory has the reason"
+            )
 
     def print_truncated(self, lines: int) -> None:
         """Name the agents that have older lines of the requested time."""

@@ -37,6 +37,7 @@ class LogSource:
         error: Why the last request failed; empty if it did not.
         unreachable: Whether that is because its manager does not answer.
         truncated: Whether there were more lines than the last request asked for.
+        held_up: Whether there is newer output that its manager cannot get into its file.
         is_readable: Whether it is read; else the error says why it is not.
         max_pages: Pages of a manager's answers that one request reads, the newest; None: all.
     """
@@ -49,6 +50,7 @@ class LogSource:
     error: str = ""
     unreachable: bool = False
     truncated: bool = False
+    held_up: bool = False
     is_readable: bool = True
     max_pages: int | None = None
     _latest: float | None = None
@@ -147,6 +149,7 @@ class LogSource:
                     FailureKind.REFUSED, result.text or "its manager has no output of it"
                 )
             self.truncated = bool(page.get("cut"))
+            self.held_up = bool(page.get("held_up"))
             yield [LogLine(when, host, name, str(text)) for when, text in page["lines"]]
             if not page["lines"]:
                 return

@@ -10,6 +10,7 @@ lost: an agent without output is better than none, on a disk that has failed and
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,7 @@ from hostmanager.drivers.process.output.output_sink import (
 )
 from hostmanager.drivers.process.thread_pools import WorkerPool
 from hostmanager.logd.client import LogDaemonClient
+from hostmanager.logd.paths import log_file
 from hostmanager.logd.reader import Position, lines_since, position, position_at
 from hostmanager.util import procfs
 from hostmanager.util.grouping import group_pairs
@@ -34,6 +36,9 @@ log = logging.getLogger(__name__)
 
 MAX_LOST_NAMED = 5
 """Agents that a sentence names."""
+
+LOOKS = (0.0, 0.3, 0.7)
+"""Pauses before the looks at output that may be held up, seconds."""
 
 FLUSH_TIMEOUT = 0.5
 """Seconds to wait until the last output of an agent is in its file."""
@@ -185,6 +190,26 @@ class LogDaemonSink(OutputSink):
         name = f"{instance_id}: its pipe"
         self._worker.submit(name, lambda: self._client.advertise_pipes(instance_id))
         return SinceTime(since)
+
+    def is_held_up(self, instance_id: str) -> bool:
+        """Whether output waits in a pipe and does not get into its file; asks the disk.
+
+        A log daemon that lives and can write has emptied the pipe, or made the file larger, at one of
+        the looks. (The time of the file says nothing: an attempt to write renews it.)
+        """
+        path = Path(log_file(os.fspath(self._directory), instance_id))
+        sizes = set()
+        for pause in LOOKS:
+            time.sleep(pause)
+            if not self._client.waiting(instance_id):
+                return False
+            try:
+                sizes.add(path.stat().st_size)
+            except OSError:
+                sizes.add(0)
+            if len(sizes) > 1:
+                return False
+        return True
 
     def remove(self, instance_id: str) -> None:
         """Remove the pipe of an instance; see `OutputSink`."""
