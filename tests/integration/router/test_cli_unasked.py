@@ -1,5 +1,6 @@
 """Nothing dangerous happens without a question, and a dry run changes nothing; on a real site."""
 
+import itertools
 import json
 import sqlite3
 from contextlib import closing
@@ -123,22 +124,22 @@ def test_the_dry_run_names_what_the_real_run_does(cli_site):
     }
 
 
-@pytest.mark.parametrize(
-    ("typed", "code", "text"),
-    [
-        ("\r", 1, "Nothing was changed."),
-        ("sure\r", 1, "Nothing was changed."),
-        ("n\r", 1, "Nothing was changed."),
-        ("\x04", 1, "Nothing was changed."),  # Ctrl-D
-        ("^C", 130, "Interrupted. Nothing was changed."),
-    ],
+REFUSALS = (
+    # what is typed, the exit status, what is printed
+    ("\r", 1, "Nothing was changed."),
+    ("sure\r", 1, "Nothing was changed."),
+    ("n\r", 1, "Nothing was changed."),
+    ("\x04", 1, "Nothing was changed."),  # Ctrl-D
+    ("^C", 130, "Interrupted. Nothing was changed."),
 )
-def test_anything_but_yes_changes_nothing(cli_site, typed, code, text):
+
+
+def test_anything_but_yes_changes_nothing(cli_site):
     two_hosts(cli_site)
     before = observed(cli_site)
-    for words in (("down", "--all"), ("die", "--all")):
-        shown = on_a_terminal(cli_site, *words, typed={"[y/N]": typed})
-        assert f"hostmanager {words[0]}: {text}" in shown
+    for command, (typed, code, text) in itertools.product(("down", "die"), REFUSALS):
+        shown = on_a_terminal(cli_site, command, "--all", typed={"[y/N]": typed})
+        assert f"hostmanager {command}: {text}" in shown
         assert shown.endswith(f"exit {code}")
     assert observed(cli_site) == before
 

@@ -4,8 +4,6 @@ import json
 import os
 import time
 
-import pytest
-
 from tests.support.clients import client
 from tests.support.processes import processes_of
 from tests.support.sites import instance
@@ -94,34 +92,30 @@ def test_no_line_is_lost_over_the_death_of_the_manager(site, start_manager):
     assert numbers() == list(range(written))
 
 
-@pytest.mark.parametrize(
-    ("params", "expected"),
-    [
-        ({"instance_id": "../../etc/passwd"}, "There is no output"),
-        ({"instance_id": "a b"}, "instance_id"),
-        ({"instance_id": 5}, "instance_id"),
-        ({"instance_id": "a", "lines": 0}, "lines"),
-        ({"instance_id": "a", "lines": "many"}, "lines"),
-        ({"instance_id": "a", "since": "yesterday"}, "since"),
-        ({"instance_id": "nobody"}, "nobody"),
-        ({"instance_id": "a", "before": 5}, "before"),
-        ({"instance_id": "a", "before": [1]}, "before"),
-        ({"instance_id": "a", "before": [1, -1]}, "before"),
-        ({"before": [1, 2]}, "before"),
-        ({"lines": 1001}, "lines"),
-    ],
+NONSENSE: tuple[tuple[dict, str], ...] = (
+    ({"instance_id": "../../etc/passwd"}, "There is no output"),
+    ({"instance_id": "a b"}, "instance_id"),
+    ({"instance_id": 5}, "instance_id"),
+    ({"instance_id": "a", "lines": 0}, "lines"),
+    ({"instance_id": "a", "lines": "many"}, "lines"),
+    ({"instance_id": "a", "since": "yesterday"}, "since"),
+    ({"instance_id": "nobody"}, "nobody"),
+    ({"instance_id": "a", "before": 5}, "before"),
+    ({"instance_id": "a", "before": [1]}, "before"),
+    ({"instance_id": "a", "before": [1, -1]}, "before"),
+    ({"before": [1, 2]}, "before"),
+    ({"lines": 1001}, "lines"),
 )
-def test_nonsense_is_refused_by_name(shared_manager, params, expected):
-    reply = shared_manager.output(**params)
-    assert reply.session["success"] is False
-    assert expected in reply.session["messages"][-2][1]
 
 
-@pytest.fixture
-def shared_manager(site, start_manager):
+def test_nonsense_is_refused_by_name(site, start_manager):
     site.write(instance("a", manage="down"))
     start_manager(site)
-    return client(site)
+    hm = client(site)
+    for params, expected in NONSENSE:
+        reply = hm.output(**params)
+        assert reply.session["success"] is False, params
+        assert expected in reply.session["messages"][-2][1]
 
 
 @needs_root
