@@ -22,7 +22,6 @@ ALLOWED: dict[str, str] = {
     "run": SUBCOMMANDS,
     "main": PROGRAM,
     "log": "the logger of the module",
-    "AUTOGROUP": "a path of the kernel; drivers/process/warm/fork_server.py imports nothing of ours",
     "ROUTES": "what each module of addresses has: web/app.py reads it",
 }
 

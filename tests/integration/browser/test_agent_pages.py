@@ -110,7 +110,7 @@ def test_a_manager_that_comes_back_brings_its_output_without_a_click(
     page.goto(f"{page_of_site.url}/agent/daq2/pump")
     expect(page.locator("#state.old")).to_be_visible(timeout=MILLISECONDS)
     page.reload()
-    expect(page.locator("#output-state")).to_contain_text("no answer", timeout=MILLISECONDS)
+    expect(page.locator("#output-state")).to_contain_text("does not answer", timeout=MILLISECONDS)
 
     web_site.start_managers("daq2")
 
