@@ -127,8 +127,8 @@ class ManagerProgram:
 
     def _import_ocs(self) -> None:
         """Import Twisted, autobahn and OCS's framework: half a second, and most of the memory."""
-        install_reactor(self.loop)
         with skip_optional_imports(tls=not self.namespace.site_hub.startswith("ws:")):
+            install_reactor(self.loop)
             import hostmanager.agent.framework.connection  # noqa: PLC0415
         import hostmanager.agent.operations.host_manager  # noqa: F401, PLC0415
 

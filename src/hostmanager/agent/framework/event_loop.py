@@ -42,12 +42,12 @@ def stop_reactor() -> None:
 
 @contextmanager
 def skip_optional_imports(*, tls: bool = True) -> Iterator[None]:
-    """Import autobahn in here, and it comes without what it can do without.
+    """Import autobahn and the reactor in here, and they come without what they can do without.
 
-    For serializers that are not used here it would import numpy (15 MB), bjdata (a page of
+    For serializers that are not used here autobahn would import numpy (15 MB), bjdata (a page of
     warnings when it was built for another numpy) and cbor2 (1.5 MB); for coloured text, click
     (1 MB); for passwords that OCS's routers do not ask for, argon2 and passlib (1 MB); for TLS,
-    OpenSSL (5.5 MB). It touches none of them at import time. Later imports of them get the real ones.
+    OpenSSL (5.5 MB). They touch none of them at import time. Later imports of them get the real ones.
 
     Args:
         tls: Whether Twisted will be asked for connections with TLS.
