@@ -14,7 +14,6 @@ from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocket
 from autobahn.websocket.util import parse_url
 from twisted.internet import reactor
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.tcp import Connection
 
 from hostmanager.agent.framework.message_limits import serializers
 from hostmanager.agent.framework.router_session import REFUSED_RETRY_INTERVAL, RouterSession
@@ -46,21 +45,6 @@ WEBSOCKET_OPTIONS = KEPT_CONNECTION | {
 
 class _Protocol(WampWebSocketClientProtocol):
     """A connection that reports when it is lost, however far it had come."""
-
-    def sendData(self, data: bytes, *args: Any, **kwargs: Any) -> None:  # noqa: N802 - autobahn's name
-        """Send at once what can be sent so: a heartbeat costs less without a second turn of the loop.
-
-        It is autobahn's way to Twisted's `write`. What is left, an error, and TLS go that way.
-        """
-        if self._can_send_at_once():
-            sent = self.transport.writeSomeData(data)
-            data = data[sent:] if isinstance(sent, int) else data
-        super().sendData(data, *args, **kwargs)
-
-    def _can_send_at_once(self) -> bool:
-        transport = self.transport
-        is_open = isinstance(transport, Connection) and transport.connected
-        return bool(is_open and not self.send_queue and transport not in reactor.getWriters())
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802 - Twisted's name
         """The transport is gone."""

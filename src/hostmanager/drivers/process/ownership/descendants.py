@@ -102,20 +102,8 @@ class Descendants:
         if tag is not None and tag != self.rlimit_tag and tag in self.live_tags:
             return False
         is_descendant = tag is not None and tag == self.rlimit_tag and procfs.has_our_uids(pid)
-        is_ours = is_descendant or (
-            not self._is_older(pid) and self.ownership.is_tagged(pid, self.instance_id)
-        )
+        is_ours = is_descendant or self.ownership.is_tagged(pid, self.instance_id)
         return is_ours and not is_zombie(pid)
-
-    def _is_older(self, pid: int) -> bool:
-        """Whether a process is older than the leader, so that its environment need not be read.
-
-        What an earlier run has left behind has ended before this one began.
-        """
-        if self.rlimit_tag is None:
-            return False
-        started = start_ticks(pid)
-        return started is not None and started < self.rlimit_tag.started
 
     def _in_cgroup(self) -> list[int]:
         return self.ownership.cgroups.processes(self.instance_id)
