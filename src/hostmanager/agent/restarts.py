@@ -44,7 +44,8 @@ class RestartOutcome:
         left: Those that are left as they are because they are not to run, and why.
         refused: Those that cannot be restarted, and why; they go on as they are.
         router: The one of `restarting` that runs the router.
-        not_saved: Why a death of this manager would lose the request; empty if it would not.
+        not_kept: Why a death of this manager would lose the request; empty if it would not. Clients
+            get it by this name.
     """
 
     restarting: tuple[str, ...] = ()
@@ -52,7 +53,7 @@ class RestartOutcome:
     left: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     router: str | None = None
-    not_saved: str = ""
+    not_kept: str = ""
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ class RestartOutcome:
             )
         lines += [f"Not restarted: {i}: {why.rstrip('.')}." for i, why in self.refused.items()]
         lines += [f"Left as it is: {i}: {why.rstrip('.')}." for i, why in self.left.items()]
-        return (*lines, self.not_saved) if self.not_saved else tuple(lines)
+        return (*lines, self.not_kept) if self.not_kept else tuple(lines)
 
 
 class RestartCoordinator:

@@ -62,7 +62,7 @@ def make_private_directory(path: str | os.PathLike[str]) -> None:
         if not parent:
             raise
         make_private_directory(parent)
-        os.mkdir(path, 0o700)
+        make_private_directory(path)  # another thread or process may have been faster
     except FileExistsError:
         if not os.path.isdir(path):
             raise

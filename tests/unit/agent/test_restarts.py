@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from tests.unit.core.fakes import IGNORES_SIGINT, World, spec
@@ -79,8 +79,11 @@ async def test_it_is_on_the_disk_before_the_first_signal(harness):
     harness.world.driver.signal = signal_and_record
     run = harness.world.record().run.run_id
     outcome = await harness.restarts.request(["a"])
-    assert (outcome.restarting, outcome.not_saved) == (("a",), "")
+    assert (outcome.restarting, outcome.not_kept) == (("a",), "")
     assert outcome.lines == ("Restarting: a.",)
+    # What clients get; see docs/operations.md.
+    keys = ["restarting", "preparing", "left", "refused", "router", "not_kept"]
+    assert list(asdict(outcome)) == keys
     assert saved == [{"a": run}]
     harness.world.clock.advance(30)
     assert harness.world.record().run.run_id not in ("", run)
@@ -114,8 +117,8 @@ async def test_a_shutdown_leaves_it_on_the_disk_for_the_next_manager(harness):
 async def test_a_restart_that_cannot_be_saved_is_made_and_reported(harness):
     harness.path.parent.write_text("in the way of a directory")
     outcome = await harness.restarts.request(["a"])
-    assert "not kept" in outcome.not_saved
-    assert outcome.lines[-1] == outcome.not_saved
+    assert "not kept" in outcome.not_kept
+    assert outcome.lines[-1] == outcome.not_kept
     harness.world.clock.advance(30)
     assert len(harness.world.driver.launches["a"]) == 2
 

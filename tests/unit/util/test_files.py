@@ -2,6 +2,8 @@
 
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,20 @@ def test_a_private_directory_is_ours_alone_and_so_is_what_was_missing_above_it(t
         make_private_directory(tmp_path / "a" / "b" / "c")
     modes = [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in (".", "a", "a/b", "a/b/c")]
     assert modes == [0o755, 0o700, 0o700, 0o700]
+
+
+def test_a_private_directory_that_another_thread_makes_at_the_same_time_is_no_error(tmp_path):
+    threads = 4
+    barrier = threading.Barrier(threads)
+
+    def make(number):
+        barrier.wait()
+        make_private_directory(tmp_path / str(number) / "locks")
+
+    with ThreadPoolExecutor(threads) as pool:
+        for number in range(50):
+            list(pool.map(make, [number] * threads))
+            assert (tmp_path / str(number) / "locks").is_dir()
 
 
 def test_a_private_directory_in_the_place_of_a_file_is_an_error(tmp_path):
