@@ -1,5 +1,6 @@
 """TCP ports for servers that are started a moment later."""
 
+import errno
 import secrets
 import socket
 
@@ -15,6 +16,9 @@ def free_port() -> int:
 
     While this process lives, no other call returns the same port, in no process: each is reserved by
     the name of an abstract socket.
+
+    Raises:
+        OSError: None can be had: no descriptors are left, say.
     """
     while True:
         port = 10_000 + secrets.randbelow(_FIRST_EPHEMERAL_PORT - 10_000)
@@ -23,8 +27,10 @@ def free_port() -> int:
             name.bind(f"\0hostmanager-port-{port}")
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-        except OSError:
+        except OSError as error:
             name.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
         else:
             _reserved.append(name)
             return port

@@ -106,16 +106,22 @@ def test_an_agent_whose_output_can_be_written_nowhere_runs_without(tmp_path):
     loop.close()
 
 
-def test_output_that_does_not_get_into_its_file_is_held_up(env):
-    env.launch("a", "/bin/echo", "x")
-    assert not env.sink.is_held_up("a")
+def test_output_that_does_not_get_into_its_file_is_held_up(env, monkeypatch):
+    for name in "ab":
+        env.launch(name, "/bin/echo", "x")
+        assert not env.sink.is_held_up(name)
     pid = env.client.ensure_running()
     psutil.Process(pid).suspend()
     wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    pipe = os.open(logd_paths.pipe(os.fspath(env.state), "a"), os.O_RDWR)
-    os.write(pipe, b"y\n")
+    pipes = [os.open(logd_paths.pipe(os.fspath(env.state), name), os.O_RDWR) for name in "ab"]
+    for pipe in pipes:
+        os.write(pipe, b"y\n")
     assert env.sink.is_held_up("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", lambda _: pytest.fail("both were looked at already"))
+        assert env.sink.is_held_up("b")
     psutil.Process(pid).resume()
-    assert env.client.flush("a", 10)
-    assert not env.sink.is_held_up("a")
-    os.close(pipe)
+    for name, pipe in zip("ab", pipes, strict=True):
+        assert env.client.flush(name, 10)
+        assert not env.sink.is_held_up(name)
+        os.close(pipe)

@@ -142,6 +142,7 @@ class LogSource:
         host, name = self.agent.host, self.agent.instance_id
         params = {"lines": min(lines, MAX_LINES_PER_REQUEST), "since": since}
         pages = ask_pages(self.manager, "output", limit, instance_id=name, **params)
+        self.held_up = False
         for result in islice(pages, self.max_pages):
             page = result.data
             if "lines" not in page:
@@ -149,7 +150,7 @@ class LogSource:
                     FailureKind.REFUSED, result.text or "its manager has no output of it"
                 )
             self.truncated = bool(page.get("cut"))
-            self.held_up = bool(page.get("held_up"))
+            self.held_up |= bool(page.get("held_up"))  # only the newest page says so
             yield [LogLine(when, host, name, str(text)) for when, text in page["lines"]]
             if not page["lines"]:
                 return

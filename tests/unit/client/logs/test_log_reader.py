@@ -68,3 +68,15 @@ def test_an_age_counts_by_the_clock_of_the_manager(output, source):
     source.since = RelativeTime(60.0, 1600.0)
     source.until = RelativeTime(10.0, 1600.0)
     assert texts(source, 10) == ["new"]
+
+
+def test_that_newer_output_is_held_up_is_known_of_the_newest_page(output, source, monkeypatch):
+    pages = {
+        None: {"lines": [(7.0, "c")], "cut": True, "held_up": True, "older": 1},
+        1: {"lines": [(5.0, "a"), (6.0, "b")], "held_up": False, "older": None},
+    }
+    monkeypatch.setattr(
+        output, "run", lambda _, __, **p: OperationResult(True, "", pages[p.get("before")])
+    )
+    assert texts(source, 3) == ["a", "b", "c"]
+    assert source.held_up

@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from hostmanager.drivers.process.output.output_sink import (
     TAIL_LINES,
@@ -30,18 +31,28 @@ from hostmanager.logd.reader import Position, lines_since, position, position_at
 from hostmanager.util import procfs
 from hostmanager.util.grouping import group_pairs
 from hostmanager.util.guard import Guard
-from hostmanager.util.text import join_names
+from hostmanager.util.text import end_sentence, join_names
 
 log = logging.getLogger(__name__)
 
 MAX_LOST_NAMED = 5
 """Agents that a sentence names."""
 
-LOOKS = (0.0, 0.3, 0.7)
-"""Pauses before the looks at output that may be held up, seconds."""
+HELD_UP_AFTER = 1.0
+"""Seconds after which output that waits, while nothing gets into its file, is held up."""
+
+LOOK_INTERVAL = 0.3
+"""Seconds between two looks at it."""
 
 FLUSH_TIMEOUT = 0.5
 """Seconds to wait until the last output of an agent is in its file."""
+
+
+class _Waiting(NamedTuple):
+    """Output that waits in a pipe: since when it was seen so, and the size of its file then."""
+
+    since: float
+    size: int
 
 
 class LogDaemonSink(OutputSink):
@@ -71,6 +82,7 @@ class LogDaemonSink(OutputSink):
         self.starts = 0
         self._fault = ""
         self._without_output: dict[str, str] = {}  # why, by id; changed by worker threads
+        self._waiting: dict[str, _Waiting] = {}  # by id; changed by threads that ask for output
         self._closed = False
 
     def faults(self) -> list[str]:
@@ -106,7 +118,8 @@ class LogDaemonSink(OutputSink):
 
     def _on_daemon_ready(self, pidfd: int | OSError) -> None:
         if isinstance(pidfd, OSError):
-            fault = f"Output of agents waits in their pipes, for lack of a log daemon: {pidfd}."
+            reason = end_sentence(str(pidfd))
+            fault = f"Output of agents waits in their pipes, for lack of a log daemon: {reason}"
             if not self._fault:
                 log.warning("%s", fault)
             self._fault = fault
@@ -195,25 +208,39 @@ class LogDaemonSink(OutputSink):
         """Whether output waits in a pipe and does not get into its file; asks the disk.
 
         A log daemon that lives and can write has emptied the pipe, or made the file larger, at one of
-        the looks. (The time of the file says nothing: an attempt to write renews it.)
+        the looks. (The time of the file says nothing: an attempt to write renews it.) The first look
+        is at all pipes: who asks for many agents, one after the other, waits once.
         """
-        path = Path(log_file(os.fspath(self._directory), instance_id))
-        sizes = set()
-        for pause in LOOKS:
-            time.sleep(pause)
-            if not self._client.waiting(instance_id):
-                return False
-            try:
-                sizes.add(path.stat().st_size)
-            except OSError:
-                sizes.add(0)
-            if len(sizes) > 1:
-                return False
-        return True
+        started = time.monotonic()
+        first = seen = self._look(instance_id)
+        if first is not None and first.since >= started:
+            for other in self._client.instances():
+                self._look(other)
+        while seen is not None and seen == first:
+            if time.monotonic() - seen.since >= HELD_UP_AFTER:
+                return True
+            time.sleep(LOOK_INTERVAL)
+            seen = self._look(instance_id)
+        return False
+
+    def _look(self, instance_id: str) -> _Waiting | None:
+        """The output of an instance that waits, since it was seen first; None: none does."""
+        if not self._client.waiting(instance_id):
+            self._waiting.pop(instance_id, None)
+            return None
+        try:
+            size = Path(log_file(os.fspath(self._directory), instance_id)).stat().st_size
+        except OSError:
+            size = 0
+        seen = self._waiting.get(instance_id)
+        if seen is None or seen.size != size:
+            seen = self._waiting[instance_id] = _Waiting(time.monotonic(), size)
+        return seen
 
     def remove(self, instance_id: str) -> None:
         """Remove the pipe of an instance; see `OutputSink`."""
         self._without_output.pop(instance_id, None)
+        self._waiting.pop(instance_id, None)
         self._client.remove(instance_id)
 
     def last_lines(
