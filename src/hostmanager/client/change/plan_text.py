@@ -75,19 +75,27 @@ def _step_lines(plan: Plan) -> list[str]:
 
 
 def _order_lines(plan: Plan) -> list[str]:
-    """Say who waits for whom: of those that start, and of those that stop."""
+    """Say who waits for whom, of those that start, and of those that stop: all with the same in a line."""
     steps = {(step.agent.host, step.agent.instance_id): step for step in plan.steps}
-    lines = []
+    starting: list[tuple[tuple[str, ...], str]] = []
+    stopping: list[tuple[tuple[str, ...], str]] = []
     for (host, name), step in steps.items():
         others = [steps[host, other] for other in _after(step) if (host, other) in steps]
-        awaited = [o.agent.instance_id for o in others if o.action != "stop"]
+        awaited = tuple(o.agent.instance_id for o in others if o.action != "stop")
         if step.action != "stop" and awaited:
-            lines.append(f"  {name} starts once {join_names(awaited)} is ready")
-        later = [o.agent.instance_id for o in others if o.action != "start"]
+            starting.append((awaited, name))
+        later = tuple(o.agent.instance_id for o in others if o.action != "start")
         if step.action != "start" and later:
-            verb = "keeps" if len(later) == 1 else "keep"
-            lines.append(f"  {join_names(later)} {verb} running until {name} has ended")
-    return lines
+            stopping.append((later, name))
+    return [
+        f"  {join_names(names)} {'starts' if len(names) == 1 else 'start'} once "
+        f"{join_names(awaited)} {'is' if len(awaited) == 1 else 'are'} ready"
+        for awaited, names in group_pairs(starting).items()
+    ] + [
+        f"  {join_names(later)} {'keeps' if len(later) == 1 else 'keep'} running until "
+        f"{join_names(names)} {'has' if len(names) == 1 else 'have'} ended"
+        for later, names in group_pairs(stopping).items()
+    ]
 
 
 def _after(step: AgentChange) -> Sequence[str]:

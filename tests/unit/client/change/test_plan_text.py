@@ -70,5 +70,18 @@ def test_who_waits_for_whom_is_said():
         "  pump starts once registry is ready",
         "  registry keeps running until pump has ended",
     ]
+    status = host(*children, after={"pump": ("registry", "other")})
+    plan = make_plan("restart", [status], status.agents, [])
+    assert [line.text for line in plan_lines(plan)][1:] == [
+        "  pump starts once registry, other are ready",
+        "  registry, other keep running until pump has ended",
+    ]
+    status = host(*children, after={"pump": ("registry",), "other": ("registry",)})
+    plan = make_plan("restart", [status], status.agents, [])
+    assert [line.text for line in plan_lines(plan)][1:] == [
+        "  pump, other start once registry is ready",
+        "  registry keeps running until pump, other have ended",
+    ]
+    status = host(*children, after={"pump": ("registry",)})
     alone = make_plan("restart", [status], status.agents[1:], [])
     assert [line.text for line in plan_lines(alone)] == ["restart on daq1: pump, other"]
