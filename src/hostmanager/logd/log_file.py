@@ -16,7 +16,7 @@ from hostmanager.logd import paths, rotation
 from hostmanager.logd.settings import Settings
 from hostmanager.logd.stderr_log import format_utc, log_error
 from hostmanager.logd.timestamps import TimestampWriter
-from hostmanager.util.files import open_or_replace
+from hostmanager.util.files import make_private_directory, open_or_replace
 from hostmanager.util.lockfile import is_same_file
 
 FILE_RETRY_INTERVAL = 1.0
@@ -130,7 +130,7 @@ class LogFile:
 
     def _open(self) -> int:
         if not self._repaired:
-            os.makedirs(self._settings.files, mode=0o700, exist_ok=True)
+            make_private_directory(self._settings.files)
             rotation.repair(self._settings.files, self.instance_id, self._settings.max_files)
             self._repaired = True
         # For splicing into, which O_APPEND does not allow.

@@ -200,6 +200,21 @@ def test_a_state_directory_deleted_under_it_is_made_again(env):
     wait_for(lambda: env.all_output("a") == b"zero\none\ntwo\nthree\n", 5)
 
 
+def test_output_in_a_state_directory_deleted_under_it_is_for_its_user_alone(env):
+    env.client.close()
+    env.files = env.state / "output"
+    env.client = LogDaemonClient(env.state, env.files)
+    env.client.ensure_running()
+    fd = env.client.open_pipe("a")
+    os.write(fd, b"zero\n")
+    wait_for(lambda: env.all_output("a") == b"zero\n", 5, "the pipe is read")
+    subprocess.run(["rm", "-r", env.state], check=True)
+    os.write(fd, b"one\n")
+    os.close(fd)
+    wait_for(lambda: env.all_output("a") == b"one\n", 5, "what came through the deleted pipe")
+    assert [path.stat().st_mode & 0o777 for path in (env.state, env.files)] == [0o700, 0o700]
+
+
 def test_one_whose_lock_was_removed_takes_no_orders_from_the_next(env):
     """What is told must reach the one that goes on: the other stops reading, for its part."""
     first = env.client.ensure_running()

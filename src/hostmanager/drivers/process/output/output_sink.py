@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostmanager.logd.reader import Position
-from hostmanager.util.files import open_or_replace, open_own
+from hostmanager.util.files import make_private_directory, open_or_replace, open_own
 from hostmanager.util.text import last_state
 
 
@@ -47,7 +47,7 @@ def open_output_file(path: Path) -> tuple[int, int]:
         if path.lstat().st_size > MAX_FILE_BYTES:
             path.replace(rotated_path(path))
     except FileNotFoundError:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
     fd, _ = open_or_replace(str(path), os.O_WRONLY | os.O_APPEND, 0o640)
     return fd, os.fstat(fd).st_size
 
