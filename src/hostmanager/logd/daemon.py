@@ -226,7 +226,7 @@ class LogDaemon:
         self._close_files(idle=PERIODIC_CHECK_INTERVAL)
         idle, has_state_dir = not self._busy, self._has_state_dir()
         if has_state_dir:  # first: an agent may write to one whose command was lost
-            self._add_linked_pipes()
+            self._look_for_pipes()
         if idle and not self._is_needed():
             self._ending = True
         elif not has_state_dir:
@@ -255,10 +255,11 @@ class LogDaemon:
             and self._control is not None
             and is_same_file(self._lock, paths.lock(state))
             and is_same_file(self._control.fd, paths.control(state))
+            and os.path.isdir(paths.pipes(state))
         )
 
     def _reclaim_state_dir(self) -> None:
-        """Our lock or control pipe is gone: make it again, or leave to another log daemon.
+        """Our lock, control pipe, or directory of pipes is gone: make it again, or leave to another one.
 
         The other one waits for the pipes that we have locked: its manager has sent their commands.
         """
@@ -290,6 +291,13 @@ class LogDaemon:
             log_error(f"state directory: {error}")
             return False
         return True
+
+    def _look_for_pipes(self) -> None:
+        """Read the pipes that are there. What prevents that must not end us: agents write to others."""
+        try:
+            self._add_linked_pipes()
+        except OSError as error:
+            log_error(f"directory of pipes: {error}")
 
     def _add_linked_pipes(self) -> None:
         """Read the pipes that are there; if they are those of the last time, all are read."""

@@ -425,3 +425,16 @@ def test_commands_that_make_no_sense_are_reported_and_have_no_effect(env, line):
     wait_for(lambda: "not understood" in env.log())
     env.write("b", b"x\n")
     assert env.client.pid == pid
+
+
+def test_the_directory_of_the_pipes_deleted_under_it_is_made_again(env):
+    pid = env.client.ensure_running()
+    fd = env.client.open_pipe("a")
+    os.write(fd, b"one\n")
+    wait_for(lambda: env.all_output("a") == b"one\n", 5, "the pipe is read")
+    subprocess.run(["rm", "-r", env.state / "pipes"], check=True)
+    wait_for((env.state / "pipes").is_dir, 20, "the directory of the pipes")
+    os.write(fd, b"two\n")
+    wait_for(lambda: env.all_output("a") == b"one\ntwo\n", 5, "what came through the deleted pipe")
+    assert env.client.ensure_running() == pid
+    os.close(fd)
