@@ -209,5 +209,10 @@ def session_data(parts: ManagerParts, child_states: ChildStates | None = None) -
 
 def _own_faults(parts: ManagerParts) -> list[str]:
     """What is wrong with files and helpers of the manager itself, a sentence each."""
+
+    def is_running(instance_id: str) -> bool:
+        record = parts.snapshot.get(instance_id)
+        return record is not None and record.run.pid is not None
+
     faults = [parts.journal.error] if parts.journal.error else []
-    return faults + ([] if parts.log_daemon is None else parts.log_daemon.faults())
+    return faults + ([] if parts.log_daemon is None else parts.log_daemon.faults(is_running))

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
@@ -85,12 +86,11 @@ class LogDaemonSink(OutputSink):
         self._waiting: dict[str, _Waiting] = {}  # by id; changed by threads that ask for output
         self._closed = False
 
-    def faults(self) -> list[str]:
-        """What is wrong with the output of agents, a sentence each."""
+    def faults(self, is_running: Callable[[str], bool]) -> list[str]:
+        """What is wrong with the output of agents, a sentence each; of one that does not run, nothing."""
         faults = [self._fault] if self._fault else []
-        for reason, ids in group_pairs(
-            (w, i) for i, w in list(self._without_output.items())
-        ).items():
+        lost = [(why, i) for i, why in list(self._without_output.items()) if is_running(i)]
+        for reason, ids in group_pairs(lost).items():
             them = "it is" if len(ids) == 1 else "they are"
             names = join_names(ids, MAX_LOST_NAMED)
             faults.append(f"The output of {names} is lost until {them} restarted: {reason}.")
