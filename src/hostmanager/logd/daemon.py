@@ -76,7 +76,11 @@ class LogDaemon:
             self._wait()
             self._round()
             if time.monotonic() >= self._next_check:
-                self._periodic_check()
+                self._next_check = time.monotonic() + PERIODIC_CHECK_INTERVAL
+                try:
+                    self._periodic_check()
+                except OSError as error:  # never the end of the pipes that are read
+                    log_error(f"check: {error}")
             elif self._busy or self._pause:
                 time.sleep(self._pause)
         self._drain()
@@ -226,7 +230,7 @@ class LogDaemon:
         self._close_files(idle=PERIODIC_CHECK_INTERVAL)
         idle, has_state_dir = not self._busy, self._has_state_dir()
         if has_state_dir:  # first: an agent may write to one whose command was lost
-            self._look_for_pipes()
+            self._add_linked_pipes()
         if idle and not self._is_needed():
             self._ending = True
         elif not has_state_dir:
@@ -291,13 +295,6 @@ class LogDaemon:
             log_error(f"state directory: {error}")
             return False
         return True
-
-    def _look_for_pipes(self) -> None:
-        """Read the pipes that are there. What prevents that must not end us: agents write to others."""
-        try:
-            self._add_linked_pipes()
-        except OSError as error:
-            log_error(f"directory of pipes: {error}")
 
     def _add_linked_pipes(self) -> None:
         """Read the pipes that are there; if they are those of the last time, all are read."""
