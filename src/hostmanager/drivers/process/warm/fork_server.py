@@ -167,7 +167,8 @@ class ForkServer:
         if "numpy.random" in sys.modules:  # Python's own generator renews itself
             sys.modules["numpy.random"].seed()
         # Until here it is preferred, as others wait for it.
-        os.setpriority(os.PRIO_PROCESS, 0, self._agents_nice)
+        if os.getpriority(os.PRIO_PROCESS, 0) != self._agents_nice:  # else it may be forbidden
+            os.setpriority(os.PRIO_PROCESS, 0, self._agents_nice)
         os.setsid()
         # Last: now it has the tag of the instance, and who sees that takes a leader for one.
         self._title.set(argv, environ)  # type: ignore[arg-type]
