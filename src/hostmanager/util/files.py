@@ -62,7 +62,8 @@ def make_private_directory(path: str | os.PathLike[str]) -> None:
         if not parent:
             raise
         make_private_directory(parent)
-        make_private_directory(path)  # another thread or process may have been faster
+        with suppress(FileExistsError):  # another thread or process was faster
+            os.mkdir(path, 0o700)
     except FileExistsError:
         if not os.path.isdir(path):
             raise

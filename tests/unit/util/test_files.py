@@ -236,3 +236,8 @@ def test_a_private_directory_in_the_place_of_a_file_is_an_error(tmp_path):
         make_private_directory(tmp_path / "file")
     with pytest.raises(NotADirectoryError):
         make_private_directory(tmp_path / "file" / "a")
+
+
+def test_where_no_directory_can_be_made_is_an_error():
+    with pytest.raises(FileNotFoundError):
+        make_private_directory("/proc/a/b")
