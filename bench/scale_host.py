@@ -33,7 +33,7 @@ async def simulated(directory: Path, agents: int) -> ManagerParts:
         policy=Policy(),
         python=sys.executable,
     )
-    journal: Any = SimpleNamespace(append=lambda *_: None, record=lambda *_: None)
+    journal: Any = SimpleNamespace(append=lambda *_: None, record=lambda *_: None, error=None)
     parts = ManagerParts(
         *(settings, SimulatedDriver(loop), LoopClock(loop), Random(1)),
         journal=journal,

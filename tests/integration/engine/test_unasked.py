@@ -69,7 +69,7 @@ async def test_a_service_taken_out_of_its_file_is_shown_and_ends_with_its_entry(
         project.write(["ocs-b", "ocs-new"])
         row = await host.row("a", next_action="?", says="keeps running, as an orphan")
         name = project.engine.inspect(container)["Name"].strip("/")
-        assert f"Its container {name} runs on" in row["message"]
+        assert f"Its container {name} keeps running" in row["message"]
         assert await host.do(project.engine.state, container) == "running"
         write_site(project.directory / "site.yaml", ["b", "new"])  # a rename: its entry goes next
         await host.host.update([], reload_config=True)
