@@ -15,7 +15,7 @@ from bench.experiment import Experiment
 from bench.harness import WAIT_TIMEOUT, Harness, Run, ids
 from bench.model import OURS, Goal, Row, Samples
 from bench.process_watch import cpu_seconds
-from hostmanager.agent.monitoring.resource_usage import INTERVAL, measure
+from hostmanager.agent.monitoring.resource_usage import INTERVAL, UsageReader
 
 COUNT = 50
 SETTLE = 12.0  # seconds: more than what is between two windows of the manager
@@ -79,9 +79,10 @@ def _manager_cpu(run: Run, seconds: float) -> float:
 def _sampling(run: Run, samples: Samples) -> None:
     """Per cent of a core that samples of resources cost: their code, measured in this process."""
     leaders = {name: child["pid"] for name, child in run.children().items()}
+    reader = UsageReader()
     for _ in range(10):
         before = time.thread_time()
-        assert measure(leaders, time.time()).keys() == leaders.keys()
+        assert reader.measure(leaders, time.time()).keys() == leaders.keys()
         samples.setdefault("sampling", []).append(100 * (time.thread_time() - before) / INTERVAL)
 
 
