@@ -24,8 +24,8 @@ CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite
 """Any of these makes a directory one of a manager's."""
 
 MORE_CONTENTS = frozenset({"locks", "pipes", "output", "scribe.control", "scribe.log"})
-"""These do if there is nothing else: a running manager and its log daemon make them anew if they were
-deleted, and temporary files of the others."""
+"""A directory with nothing but these, and files whose names begin as those above, is a manager's, too: its
+log daemon and its launches make them first when the directory was deleted under a running manager."""
 
 RENAME_TIMEOUT = 1.0
 """Seconds to wait until the manager that just ended has left a directory that is to be renamed."""
