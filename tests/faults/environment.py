@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.faults import disks, slow_events
-from tests.faults.agents import AGENTS, COUNTED, DOWN_FIRST, OPTIONS, PATIENT, STEADY
+from tests.faults.agents import AGENTS, DOWN_FIRST, OPTIONS, PATIENT, STEADY
 from tests.faults.calls import Calls
 from tests.faults.expected_targets import ExpectedTargets
 from tests.faults.invariants import POOR_WORDS, ViolationError
@@ -70,8 +70,6 @@ class World:
         slow: What was reached late, though within the bound.
         late: How often something was reached so late that the circumstances were written down.
         unread_change: Whether the site config was changed, and the manager may not have read it.
-        pipes_moved: When somebody meddled with pipes, so that the next log daemon may not find
-            those that agents had open then, monotonic seconds.
     """
 
     def __init__(self, site: Site, router: CrossbarRouter) -> None:
@@ -85,7 +83,6 @@ class World:
         self.expected_targets = ExpectedTargets(default)
         self.adoptions: list[tuple[int, float]] = []
         self.slow: list[str] = []
-        self.pipes_moved = 0.0
         self.late = 0
         self.unread_change = False
         self._no_log_daemon_until = 0.0
@@ -199,10 +196,6 @@ class World:
         self._no_log_daemon_until = now + LOG_DAEMON_RESTART
         if self.run is None or now < self.run.begun + BEGINNING:
             self.excuse_lines()
-        for living in self.process_observer.alive_through(self.pipes_moved):
-            if living.leads and living.instance_id in COUNTED:
-                self.status_observer.lines[living.instance_id].give_up()
-                self.seen["pipes of running agents that no log daemon can find any more"] += 1
 
     def excuse_lines(self) -> None:
         """Nobody may be left who has the pipes open: lines of agents that end may be lost."""

@@ -78,7 +78,6 @@ def _no_active_fault(world: World) -> Path:
 def state_deleted(world: World, _rng: Random) -> str:
     shutil.rmtree(_no_active_fault(world), ignore_errors=True)
     world.doubt_words()
-    world.pipes_moved = time.monotonic()
     return ""
 
 
@@ -123,8 +122,6 @@ def state_file(world: World, rng: Random) -> str:
         world.doubt_words()
 
     world.active_faults[f"state {name}"] = undo
-    if path.suffix == ".pipe":
-        world.pipes_moved = time.monotonic()
     return f"{name}: {shape}"
 
 

@@ -6,8 +6,8 @@ on from where the last look ended, over rotation and compression; none is ever r
 a campaign, so the n-th file since the beginning stays the n-th.
 
 Lines may be missing in two cases only: the disk was full, and a line says how many bytes were
-given up; or `excuse` or `give_up` was called, for what the docs name as beyond anybody's power
-(docs/output.md: nobody was left who had the pipe open, or its path is gone and its log daemon dead).
+given up; or `excuse` was called, for what the docs name as beyond anybody's power (docs/output.md:
+nobody was left who had the pipe open).
 """
 
 import gzip
@@ -68,12 +68,6 @@ class Lines:
         """What was written up to now may be lost: nobody was left to keep it."""
         for run in self._written():
             self._runs.setdefault(run, _Run()).excused = True
-
-    def give_up(self) -> None:
-        """Nobody can find the pipe of what runs now any more: its lines are not asked for."""
-        for run in self._written():
-            self._runs.setdefault(run, _Run()).excused = True
-            self._done.add(run.decode())
 
     def note(self, alive: bool) -> None:
         """Take down how much was written up to now, for `missing`.

@@ -2,7 +2,11 @@
 
 A manager keeps a reading end of each pipe open, too (`keep_open`), without ever reading: the bytes
 in a pipe vanish only with the last process that has it open, so neither the log daemon's death nor
-the manager's alone costs a byte, even if the agent ends in the same moment.
+the manager's alone costs a byte, even if the agent ends in the same moment. For the same reason, a
+pipe that gives way to another one stays open until it is empty.
+
+A command may be lost (the control pipe was deleted or replaced, say), and the path of a pipe, too.
+So nothing rests on a command: `advertise_unread`, called periodically, repeats those that matter.
 """
 
 import errno
@@ -10,6 +14,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +32,7 @@ class LogDaemonClient(LogDaemonProcess):
         super().__init__(state, files, *limits)
         self._mutex = threading.Lock()
         self._kept_fds: dict[str, int] = {}
+        self._retired: list[tuple[str, int]] = []  # ids, descriptors; until they are empty
 
     def open_pipe(self, instance_id: str) -> int:
         """Make the pipe of an instance, and have it read.
@@ -73,9 +79,12 @@ class LogDaemonClient(LogDaemonProcess):
         except OSError:
             return  # no descriptors left, say: the log daemon finds the pipe by its path
         with self._mutex:
-            before, self._kept_fds[instance_id] = self._kept_fds.get(instance_id), fd
-        if before is not None:
-            os.close(before)
+            before = self._kept_fds.get(instance_id)
+            if before is not None and os.path.sameopenfile(before, fd):
+                os.close(fd)
+                return
+            self._retire(instance_id)
+            self._kept_fds[instance_id] = fd
 
     def advertise_pipes(self, *instance_ids: str) -> None:
         """Have the log daemon read pipes that are kept open, even if their paths are gone.
@@ -83,13 +92,28 @@ class LogDaemonClient(LogDaemonProcess):
         Args:
             instance_ids: The instances; default: all. For a log daemon that has just started.
         """
-        for instance_id in instance_ids or list(self._kept_fds):
-            with self._mutex:
-                fd = self._kept_fds.get(instance_id)
-                status = None if fd is None else os.fstat(fd)
-            if status is not None:
-                name = paths.file_name(instance_id)
-                self.send(f"add {name} {os.getpid()} {fd} {status.st_dev} {status.st_ino}")
+        with self._mutex:
+            ids = instance_ids or tuple(self._kept_fds)
+            commands = [_add_command(i, self._kept_fds[i]) for i in ids if i in self._kept_fds]
+        self._send_all(commands)
+
+    def has_unread(self) -> bool:
+        """Whether there is a reason to call `advertise_unread`."""
+        with self._mutex:
+            return bool(self._retired) or any(map(pipe_bytes, self._kept_fds.values()))
+
+    def advertise_unread(self) -> None:
+        """Name the pipes that have bytes to the log daemon again: it may not know of them.
+
+        A log daemon that reads them ignores it.
+        """
+        with self._mutex:
+            retired, self._retired = self._retired, []
+            for instance_id, fd in retired:
+                self._close_if_empty(instance_id, fd)
+            pipes = [*self._retired, *self._kept_fds.items()]
+            commands = [_add_command(i, fd) for i, fd in pipes if pipe_bytes(fd)]
+        self._send_all(commands)
 
     def flush(self, instance_id: str, timeout: float = 1.0) -> bool:
         """Wait until all that an instance has printed so far is in its file.
@@ -109,7 +133,8 @@ class LogDaemonClient(LogDaemonProcess):
         with suppress(OSError):
             os.unlink(paths.pipe(self._state, instance_id))
         self.send(f"drop {paths.file_name(instance_id)}")
-        self._release(instance_id)
+        with self._mutex:
+            self._retire(instance_id)
 
     def instances(self) -> list[str]:
         """The instances that have a pipe, of earlier managers, too."""
@@ -120,8 +145,11 @@ class LogDaemonClient(LogDaemonProcess):
 
     def close(self) -> None:
         """Close all descriptors. The log daemon stays, and does its work."""
-        for instance_id in list(self._kept_fds):
-            self._release(instance_id)
+        with self._mutex:
+            for fd in (*self._kept_fds.values(), *(fd for _, fd in self._retired)):
+                os.close(fd)
+            self._kept_fds.clear()
+            self._retired.clear()
 
     def waiting(self, instance_id: str) -> int:
         """The bytes of an instance that wait in its pipe; 0, too, if it has none."""
@@ -137,18 +165,39 @@ class LogDaemonClient(LogDaemonProcess):
                 os.close(fd)
         return 0
 
-    def _release(self, instance_id: str) -> None:
-        with self._mutex:
-            fd = self._kept_fds.pop(instance_id, None)
+    def _send_all(self, commands: Iterable[str]) -> None:
+        for command in commands:
+            if not self.send(command):
+                return  # the others would wait in vain, too
+
+    def _retire(self, instance_id: str) -> None:
+        """Keep the pipe of an instance open only until it is empty."""
+        fd = self._kept_fds.pop(instance_id, None)
         if fd is not None:
+            self._close_if_empty(instance_id, fd)
+
+    def _close_if_empty(self, instance_id: str, fd: int) -> None:
+        if pipe_bytes(fd):
+            self._retired.append((instance_id, fd))
+        else:
             os.close(fd)
 
 
+def _add_command(instance_id: str, fd: int) -> str:
+    status = os.fstat(fd)
+    name = paths.file_name(instance_id)
+    return f"add {name} {os.getpid()} {fd} {status.st_dev} {status.st_ino}"
+
+
 def _open_stdout(pid: int, path: str) -> int | None:
-    """Open the pipe that a process has as its stdout, if it was made at this path."""
+    """Open the pipe that a process has as its stdout, if it was made with the name of this one.
+
+    The directory may be another by now: deleted, or moved away.
+    """
     stdout = f"/proc/{pid}/fd/1"
     try:
-        if os.readlink(stdout).removesuffix(" (deleted)") != path:
+        link = os.readlink(stdout).removesuffix(" (deleted)")
+        if os.path.basename(link) != os.path.basename(path):
             return None
         fd = os.open(stdout, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -220,7 +220,7 @@ class LogDaemon:
         for reader in list(self._readers.values()):
             if reader.waiting():
                 self._busy.add(reader.fd)
-            elif reader.removed and not reader.has_writer():
+            elif not reader.has_writer() and (reader.removed or not self._is_linked(reader)):
                 self._close_reader(reader)
         for log_file in self._log_files.values():
             if log_file.error is not None:
@@ -238,6 +238,11 @@ class LogDaemon:
         has_errors = any(log_file.error for log_file in self._log_files.values())
         interval = EARLY_CHECK if has_errors or self._pending else PERIODIC_CHECK_INTERVAL
         self._next_check = time.monotonic() + interval
+
+    def _is_linked(self, reader: PipeReader) -> bool:
+        """Whether its path leads to it: whoever runs the agent next will use it again."""
+        path = paths.pipe(self._settings.state, reader.log_file.instance_id)
+        return is_same_file(reader.fd, path)
 
     def _close_files(self, idle: float) -> None:
         before = time.monotonic() - idle

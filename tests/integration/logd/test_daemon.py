@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -306,107 +305,6 @@ def test_a_second_one_whose_first_lost_its_lock_mixes_up_nothing(env, lost, tmp_
 
 def _zombie(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-# --- pipes that no path leads to ------------------------------------------------------------
-
-REPEATS = """
-import sys
-for line in sys.stdin:
-    print(line, end="", flush=True)
-"""
-
-
-def repeater(env) -> "subprocess.Popen[str]":
-    """An agent that prints what it is told; it was told one thing."""
-    fd = env.client.open_pipe("a")
-    agent = subprocess.Popen(
-        [PYTHON, "-c", REPEATS], stdin=subprocess.PIPE, stdout=fd, text=True, bufsize=1
-    )
-    os.close(fd)
-    env.agents.append(agent)
-    tell(agent, "one")
-    wait_for(lambda: env.current_output("a") == b"one\n")
-    return agent
-
-
-def tell(agent: "subprocess.Popen[str]", text: str) -> None:
-    assert agent.stdin is not None
-    agent.stdin.write(text + "\n")
-    agent.stdin.flush()
-
-
-def test_the_next_one_reads_pipes_whose_directory_was_deleted(env):
-    env.client.ensure_running()
-    agent = repeater(env)
-    shutil.rmtree(env.state / "pipes")
-    env.kill_daemon()
-    tell(agent, "two")
-    env.client.ensure_running()
-    env.client.advertise_pipes()
-    tell(agent, "three")
-    wait_for(lambda: env.current_output("a") == b"one\ntwo\nthree\n", 10)
-
-
-def test_the_next_manager_finds_pipes_whose_directory_was_deleted(env):
-    env.client.ensure_running()
-    agent = repeater(env)
-    shutil.rmtree(env.state / "pipes")
-    env.kill_daemon()
-    env.client.close()
-    env.client = LogDaemonClient(env.state, env.files)
-    env.client.ensure_running()
-    env.client.keep_open("a", agent.pid)
-    env.client.advertise_pipes("a")
-    tell(agent, "two")
-    wait_for(lambda: env.current_output("a") == b"one\ntwo\n", 10)
-
-
-def test_a_pipe_without_a_path_is_read_when_the_one_before_has_ended(env):
-    first = env.client.ensure_running()
-    agent = repeater(env)
-    shutil.rmtree(env.state / "pipes")
-    (env.state / "scribe.lock").unlink()
-    (env.state / "scribe.control").unlink()
-    assert env.client.ensure_running() != first
-    env.client.advertise_pipes()
-    tell(agent, "two")
-    wait_for(lambda: env.current_output("a") == b"one\ntwo\n", 10)
-    os.kill(first, signal.SIGKILL)
-    tell(agent, "three")
-    wait_for(lambda: env.current_output("a") == b"one\ntwo\nthree\n", 10)
-
-
-def test_a_pipe_of_somebody_else_is_not_advertised(env, monkeypatch):
-    env.client.ensure_running()
-    sent: list[str] = []
-    monkeypatch.setattr(env.client, "send", sent.append)
-    foreign = subprocess.Popen(["/bin/sleep", "1000"], stdout=subprocess.PIPE)
-    env.agents.append(foreign)
-    env.client.keep_open("b", foreign.pid)  # its stdout is a pipe, but none of ours
-    env.client.advertise_pipes()
-    assert sent == []
-    assert foreign.stdout is not None
-    foreign.stdout.close()
-
-
-def test_another_pipe_at_that_descriptor_is_left_alone(env):
-    env.client.ensure_running()
-    reading, writing = os.pipe()
-    os.write(writing, b"not for the log daemon")
-    env.client.send(f"add a {os.getpid()} {reading} 1 2")
-    env.write("b", b"x\n")
-    assert os.read(reading, 100) == b"not for the log daemon"
-    os.close(reading)
-    os.close(writing)
-
-
-def test_a_pipe_of_which_no_command_reported_is_found_by_its_path(env, monkeypatch):
-    monkeypatch.setattr(env.client, "send", lambda _command: True)
-    pid = env.client.ensure_running()
-    env.agent("a", "print('hello')").wait(60)
-    wait_for(lambda: env.current_output("a") == b"hello\n", 15)
-    assert env.client.pid == pid
 
 
 def test_on_a_full_disk_it_logs_how_much_was_lost_before_it_ends(env, small_disk):

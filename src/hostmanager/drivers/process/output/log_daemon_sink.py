@@ -45,6 +45,9 @@ HELD_UP_AFTER = 1.0
 LOOK_INTERVAL = 0.3
 """Seconds between two looks at it."""
 
+UNREAD_INTERVAL = 10.0
+"""Seconds between two looks for pipes that are not read; as often as the log daemon checks itself."""
+
 FLUSH_TIMEOUT = 0.5
 """Seconds to wait until the last output of an agent is in its file."""
 
@@ -77,6 +80,7 @@ class LogDaemonSink(OutputSink):
         self._client = client
         self._directory = directory
         self._guard = Guard(loop.call_later)
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._worker = WorkerPool(loop, self._guard, 1, "log-daemon")
         self.pid: int | None = None
         self.running = False
@@ -102,6 +106,8 @@ class LogDaemonSink(OutputSink):
         """Start a log daemon, now and whenever it ends."""
         if not self._closed:
             self._worker.submit("the log daemon", self._ensure_daemon, self._on_daemon_ready)
+            if self._unread_timer is None:
+                self._check_unread_later()
 
     def _ensure_daemon(self) -> int | OSError:
         try:
@@ -144,13 +150,32 @@ class LogDaemonSink(OutputSink):
             log.warning("the log daemon ended; starting another one")
             self._guard.schedule("the log daemon", self.start)
 
+    def _check_unread_later(self) -> None:
+        check = self._guard.callback("pipes that are not read", self._check_unread)
+        self._unread_timer = self._loop.call_later(UNREAD_INTERVAL, check)
+
+    def _check_unread(self) -> None:
+        """Have the log daemon read what it does not: it was suspended, or missed a command."""
+        if self._closed:
+            return
+        self._check_unread_later()
+        if self._client.has_unread():
+            self._worker.submit("pipes that are not read", self._read_unread)
+
+    def _read_unread(self) -> None:
+        self._resume()
+        self._client.advertise_unread()
+
     def close(self, *, end: bool) -> None:
         """Close the client; with `end`, stop the daemon after it emptied all pipes.
 
         That takes at most 0.25 s, and 3 s more if it is just being started.
         """
         self._closed = True
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
         if end:
+            self._client.advertise_unread()
             self._client.stop(timeout=0.25, final=True)
         self._client.close()
         self._worker.close()
