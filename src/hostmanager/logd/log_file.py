@@ -129,8 +129,8 @@ class LogFile:
         return fd
 
     def _open(self) -> int:
+        make_private_directory(self._settings.files)  # it may have been deleted meanwhile
         if not self._repaired:
-            make_private_directory(self._settings.files)
             rotation.repair(self._settings.files, self.instance_id, self._settings.max_files)
             self._repaired = True
         # For splicing into, which O_APPEND does not allow.
@@ -152,7 +152,6 @@ class LogFile:
         status = os.fstat(self._fd)
         if status.st_nlink == 0 or self._was_moved(self._fd):
             self.close()
-            self._repaired = False  # the directory may be gone as well
         elif status.st_size != self._size:
             self._go_to_end(self._fd, is_new=status.st_size < self._size)
 

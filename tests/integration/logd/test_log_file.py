@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import shutil
 import subprocess
 import time
 from contextlib import suppress
@@ -12,6 +13,8 @@ import pytest
 
 from hostmanager.logd import rotation
 from hostmanager.logd.client import LogDaemonClient
+from hostmanager.logd.log_file import LogFile
+from hostmanager.logd.settings import Settings
 from tests.integration.logd.conftest import COMPRESS_TIMEOUT, NUMBERED, numbers
 from tests.support.waiting import BUSY_MACHINE, wait_for
 
@@ -180,6 +183,21 @@ def test_a_deleted_directory_is_made_again(env):
     subprocess.run(["rm", "-r", env.files], check=True)
     env.write("a", b"two\n")
     assert env.current_output("a") == b"two\n"
+
+
+def test_a_directory_deleted_while_the_file_is_closed_is_made_again(tmp_path):
+    null, (reader, writer) = os.open("/dev/null", os.O_WRONLY), os.pipe()
+    log_file = LogFile(Settings(str(tmp_path), str(tmp_path / "files"), 1000, 2), "a", null)
+    try:
+        for text in (b"one\n", b"two\n"):
+            os.write(writer, text)
+            assert log_file.splice_from(reader, len(text), 65536) == len(text)
+            assert (tmp_path / "files" / "a.out").read_bytes() == text
+            log_file.close()  # as after some seconds without output
+            shutil.rmtree(tmp_path / "files")
+    finally:
+        for fd in (null, reader, writer):
+            os.close(fd)
 
 
 def test_a_file_that_was_cut_goes_on_at_its_new_end(env):
