@@ -5,8 +5,10 @@ a manager nor a writer is left. Signals that come from terminals are ignored.
 """
 
 import os
+import resource
 import signal
 import sys
+from contextlib import suppress
 
 from hostmanager.logd.daemon import LogDaemon
 from hostmanager.logd.settings import Settings
@@ -30,11 +32,21 @@ def main(argv: list[str]) -> int:
     # So that whoever cleans up after a site (the demo, say) finds it by its working directory.
     os.chdir(settings.state)
     os.umask(0o027)
+    _raise_limits()
     daemon = LogDaemon(settings)
     if not daemon.acquire_state_dir():
         return 1
     daemon.run()
     return 0
+
+
+def _raise_limits() -> None:
+    """Have a descriptor for each pipe; and others killed first when memory is short, if root asks."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+        file.write(b"-500")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ single notification or command that may have been lost.
 import contextlib
 import errno
 import os
-import resource
 import select
 import time
 
@@ -63,10 +62,6 @@ class LogDaemon:
 
     def acquire_state_dir(self) -> bool:
         """Become the log daemon of this state directory, unless it has one."""
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        _lower_oom_score()
         self._next_check = time.monotonic() + PERIODIC_CHECK_INTERVAL
         return self._acquire()
 
@@ -339,12 +334,3 @@ class LogDaemon:
                 text = f"{log_file.lost_bytes} bytes lost: {error}"
                 log_error(f"output of {log_file.instance_id}: {text}")
             log_file.close()
-
-
-def _lower_oom_score() -> None:
-    """Have others killed first when memory is short; only root may ask for that."""
-    with (
-        contextlib.suppress(OSError),
-        open("/proc/self/oom_score_adj", "wb", buffering=0) as file,
-    ):
-        file.write(b"-500")
