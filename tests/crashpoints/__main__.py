@@ -17,6 +17,7 @@ from tests.crashpoints import campaign, library
 from tests.crashpoints.library import KINDS
 from tests.crashpoints.scenarios import SCENARIOS, Scenario
 from tests.crashpoints.subject import Subject
+from tests.support.demos import LIGHT_CROSSBAR
 from tests.support.sites import Site
 
 Job = tuple[Scenario, campaign.Point]
@@ -35,6 +36,7 @@ class Result:
 
 def main() -> int:
     """Kill at all points; 0: all was as it had to be after each."""
+    CrossbarRouter.environment = {"PYTHONPATH": LIGHT_CROSSBAR}
     options = _options()
     directory = Path(tempfile.mkdtemp(prefix="hostmanager-crashpoints-"))
     built = library.built(directory)

@@ -41,7 +41,7 @@ class Campaign:
         seed: The same seed, the same faults.
         only: Names of kinds; empty: all.
         stop: Asked between rounds: whether to end before the time is over.
-        number: Of this campaign, where several go on at the same time.
+        name: Of this campaign, where there are several; part of the seed.
         missed: Faults that made no sense when they were drawn.
         settling: Seconds that the rounds took to settle.
         problem: What did not hold, with the story; empty: all did.
@@ -51,7 +51,7 @@ class Campaign:
     seed: int
     only: Collection[str] = ()
     stop: Callable[[], bool] = lambda: False
-    number: int = 1
+    name: str = "1"
     injected: Counter[str] = field(default_factory=Counter)
     survived: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
@@ -78,7 +78,7 @@ class Campaign:
         kinds = [k for k in KINDS.values() if not self.only or k.name in self.only]
         possible = [kind for kind in kinds if not kind.impossible(self.world)]
         weights = [kind.weight for kind in possible]
-        seed, drawn = f"{self.seed}/{self.number}", 0
+        seed, drawn = f"{self.seed}/{self.name}", 0
         drawing = Random(seed)
         self.world.settle()
         while time.monotonic() < until and not self.stop():
@@ -120,7 +120,7 @@ class Campaign:
         return "\n".join(
             [
                 f"VIOLATION: {error}",
-                f"seed {self.seed}, site {self.number}; the last faults, the latest at the end:",
+                f"seed {self.seed}, site {self.name}; the last faults, the latest at the end:",
                 *self.history[-SHOWN:],
                 f"logs of the managers: {self.world.site.directory / 'logs'}",
                 f"the latest manager: {run.log if run else 'none runs'}",

@@ -23,6 +23,7 @@ class Run:
         poor: Whether its memory, descriptors or processes were limited at some time.
         tracebacks_seen: How many of its tracebacks have been judged.
         adopting: What it should take over: pid by instance-id.
+        fresh: Whether it is a new interpreter, as on a host.
     """
 
     def __init__(
@@ -32,17 +33,20 @@ class Run:
         options: Iterable[str] = (),
         surroundings: Mapping[str, str] | None = None,
         adopting: Mapping[str, int] | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
         self.log: Path = site.directory / "logs" / f"manager-{number:04}.log"
         self.log.parent.mkdir(exist_ok=True)
         self.adopting = dict(adopting or {})
+        self.fresh = fresh
         self.poor = False
         self.tracebacks_seen = 0
         self._read = 0
         self._lines: list[str] = []
         self._rest = ""
         self.begun = time.monotonic()
-        self._manager = Manager(site, options, OURS, self.log, surroundings)
+        self._manager = Manager(site, options, OURS, self.log, surroundings, fresh=fresh)
         self.process = self._manager.process
         self.pid = self._manager.pid
         self.running = self._manager.running

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
@@ -22,6 +21,10 @@ from tests.support.sites import Site
 INTERVAL = 0.005
 YOUNG = 3.0
 """Seconds in which a new process may still become an agent (between fork and exec)."""
+
+LATER = 1.25
+"""A new process is looked at again when it is so many times as old: a fork shows soon what it is
+for, and on a busy machine most are somebody else's."""
 
 LOOK_AT_ALL = 2.0
 """Seconds between two looks at processes that were found to be nobody's."""
@@ -50,6 +53,14 @@ class Living:
     until: float | None = None
 
 
+@dataclass(slots=True)
+class _Young:
+    """A process of which it is not known yet whose it is: first seen then, looked at again then."""
+
+    since: float
+    due: float = 0.0
+
+
 class ProcessObserver:
     """A context manager that watches the processes of a site.
 
@@ -62,7 +73,7 @@ class ProcessObserver:
         self._site_mark = f"HM_TEST_MARK={site.mark}".encode()
         self._complain = complain
         self._alive: dict[int, Living] = {}
-        self._young: dict[int, float] = {}
+        self._young: dict[int, _Young] = {}
         self._others: set[int] = set()
         self._looked_at_all = 0.0
         self._newest = b""
@@ -113,7 +124,7 @@ class ProcessObserver:
             self._newest = newest
             self._list(now)
         self._bury()
-        for pid in list(self._young):
+        for pid in [pid for pid, young in self._young.items() if now >= young.due]:
             self._look_at(pid, now)
         self._bury()
 
@@ -122,12 +133,12 @@ class ProcessObserver:
         listed = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
         if now > self._looked_at_all + LOOK_AT_ALL:
             self._looked_at_all = now
-            self._young |= dict.fromkeys(self._others & listed, now - YOUNG)
+            self._young |= {pid: _Young(now - YOUNG) for pid in self._others & listed}
             self._others.clear()
         self._others &= listed
-        self._young = {pid: at for pid, at in self._young.items() if pid in listed}
+        self._young = {pid: young for pid, young in self._young.items() if pid in listed}
         for pid in listed - self._alive.keys() - self._others - self._young.keys():
-            self._young[pid] = now
+            self._young[pid] = _Young(now)
 
     def _bury(self) -> None:
         """Note the dead: a pidfd is readable as soon as its process has ended."""
@@ -142,22 +153,24 @@ class ProcessObserver:
 
     def _look_at(self, pid: int, now: float) -> None:
         """Whose is it? If nobody's, it is asked again while it is young."""
+        if self._whose(pid) is None:
+            self._look_later(pid, now)
+            return
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
             self._young.pop(pid)
             return
-        instance_id = self._whose(pid)
+        instance_id = self._whose(pid)  # now it cannot be another's
         if instance_id is None or _ended(pidfd):
             os.close(pidfd)
-            if now - self._young[pid] >= YOUNG:
-                self._others.add(pid)
-                del self._young[pid]
+            self._look_later(pid, now)
             return
         del self._young[pid]
         with contextlib.suppress(ProcessLookupError):
             leads = os.getsid(pid) == pid
-            living = Living(pid, pidfd, instance_id, leads, now)
+            # Not `now`, which this look began with: it may have begun to exist since.
+            living = Living(pid, pidfd, instance_id, leads, time.monotonic())
             if leads:
                 self.launched += 1
                 self._insist_on_one(living)
@@ -165,6 +178,14 @@ class ProcessObserver:
             self._poll.register(pidfd, select.POLLIN)
             return
         os.close(pidfd)
+
+    def _look_later(self, pid: int, now: float) -> None:
+        age = now - self._young[pid].since
+        if age >= YOUNG:
+            self._others.add(pid)
+            del self._young[pid]
+        else:
+            self._young[pid].due = self._young[pid].since + age * LATER
 
     def _whose(self, pid: int) -> str | None:
         try:
@@ -195,5 +216,9 @@ def _ended(pidfd: int) -> bool:
 
 
 def _read(path: str) -> bytes:
-    with Path(path).open("rb", buffering=0) as file:
-        return file.read()
+    """Without the cost of a path or a file object: many a thousand times a minute."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(fd, 1 << 16), b""))
+    finally:
+        os.close(fd)

@@ -27,11 +27,13 @@ def report(campaigns: Sequence[Campaign]) -> str:
 
 def _figures(campaigns: Sequence[Campaign]) -> list[str]:
     worlds = [campaign.world for campaign in campaigns]
-    seconds = max(campaign.seconds for campaign in campaigns)
+    seconds = max(c.begun + c.seconds for c in campaigns) - min(c.begun for c in campaigns)
+    injected = sum(campaign.injected.total() for campaign in campaigns)
     lines = [
-        f"seed {campaigns[0].seed}, {seconds:.0f} s, {len(worlds)} site(s) at the same time, "
+        f"{injected} faults, {sum(bool(c.problem) for c in campaigns)} violations",
+        f"seed {campaigns[0].seed}, {seconds:.0f} s, {len(worlds)} site(s), "
         f"{sum(world.runs for world in worlds)} managers started, "
-        f"{sum(world.process_observer.launched for world in worlds)} launches of agents seen"
+        f"{sum(world.process_observer.launched for world in worlds)} launches of agents seen",
     ]
     lines += _spread("rounds settled in", [s for c in campaigns for s in c.settling])
     adoptions = [adoption for world in worlds for adoption in world.adoptions]

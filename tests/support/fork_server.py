@@ -5,7 +5,8 @@ with its own command line, environment, directory, signals, loop and threads. It
 modules imported. What a test has to say about the start itself is tested with an interpreter of
 its own: fixture `fresh_managers`; with ``HM_TEST_FRESH=1`` all tests are.
 
-The server has one thread, no loop and no reactor. It ends when the tests do.
+The server has one thread, no loop and no reactor. It ends when the tests do. There is another for
+each environment that `serve_also` names.
 """
 
 import array
@@ -54,7 +55,12 @@ FIELDS = (26, 27, 45, 46, 47, None, 28)
 
 _MAX_REQUEST = 1 << 17
 
+Fixed = frozenset[tuple[str, str]]
+"""Those of them that a process has, with their values."""
+
 _starting = threading.Lock()
+_also: dict[Fixed, dict[str, str]] = {}
+_servers: dict[Fixed, socket.socket] = {}
 
 
 class ForkedProcess:
@@ -74,7 +80,7 @@ class ForkedProcess:
         self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = json.dumps({"argv": self.args, "cwd": str(cwd), "env": dict(env)}).encode()
         with theirs:
-            socket.send_fds(_server(), [request], [output, theirs.fileno()])
+            socket.send_fds(_server(_fixed(env)), [request], [output, theirs.fileno()])
         self.pid = int(self._status.recv(64) or 0)
         if not self.pid:
             msg = "the fork server has ended"
@@ -109,15 +115,24 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
+def serve_also(surroundings: Mapping[str, str]) -> None:
+    """Have a server for managers with these variables, too: a library is preloaded, say.
+
+    It gets all of them, so they must be the same for all managers with the same library.
+    """
+    env = _server_environment() | surroundings
+    _also[_fixed(env)] = env
+
+
 def can_fork(env: Mapping[str, str]) -> bool:
-    """Whether a manager with this environment may come from the server."""
+    """Whether a manager with this environment may come from a server."""
     if os.environ.get("HM_TEST_FRESH") or not _may_set_command_line():
         return False
-    return _fixed(env) == _fixed(_server_environment())
+    return _fixed(env) in (_fixed(_server_environment()), *_also)
 
 
-def _fixed(env: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in env.items() if key.startswith(FIXED_AT_START)}
+def _fixed(env: Mapping[str, str]) -> Fixed:
+    return frozenset(item for item in env.items() if item[0].startswith(FIXED_AT_START))
 
 
 @functools.cache
@@ -134,19 +149,20 @@ def _may_set_command_line() -> bool:
     return known and size.value == MEMORY_MAP.size
 
 
-def _server() -> socket.socket:
+def _server(fixed: Fixed) -> socket.socket:
     with _starting:
-        return _start_server()
+        if fixed not in _servers:
+            _servers[fixed] = _start_server(_also.get(fixed) or _server_environment())
+        return _servers[fixed]
 
 
-@functools.cache
-def _start_server() -> socket.socket:
+def _start_server(env: Mapping[str, str]) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
             cwd=Path(__file__).parents[2],
-            env=_server_environment(),
+            env=env,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

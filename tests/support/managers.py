@@ -57,7 +57,7 @@ class Manager:
         site: Whose manager it is.
         kind: `OURS` or `REFERENCE`.
         process: The process, in a session of its own. It is forked off a process that has imported
-            all of a manager, where that makes no difference (`fork_server`).
+            all of a manager, where that makes no difference (`fork_server`) and `fresh` is false.
         log_path: Its stdout and stderr; unless told, all runs for a site append to the same file.
     """
 
@@ -71,6 +71,7 @@ class Manager:
         *,
         python: str = sys.executable,
         output: int | None = None,
+        fresh: bool = False,
     ) -> None:
         self.site = site
         self.kind = kind or default_kind()
@@ -81,7 +82,8 @@ class Manager:
         if self.kind == OURS and "PYTHONPATH" not in (surroundings or {}):  # else another version's
             options = (*_warm_launch(), *options)
         argv = command(self.kind, site, options, python)
-        fork = (self.kind, python) == (OURS, sys.executable) and fork_server.can_fork(environment)
+        ours = (self.kind, python) == (OURS, sys.executable) and not fresh
+        fork = ours and fork_server.can_fork(environment)
         with self.log_path.open("ab") as log:
             out = log.fileno() if output is None else output
             if fork:
