@@ -73,7 +73,8 @@ def make_parts(
     log_daemon = LogDaemonClient(
         state, settings.output_dir, settings.output_size, settings.output_files
     )
-    sink = LogDaemonSink(loop, log_daemon, settings.output_dir)
+    messages = OperatorMessages()
+    sink = LogDaemonSink(loop, log_daemon, settings.output_dir, messages.emit)
     driver = ProcessDriver(
         loop,
         command_maker(settings),
@@ -82,7 +83,6 @@ def make_parts(
         gate,
         warm=WarmLauncher(lambda: parts.host.tracker.forkable_count),
     )
-    messages = OperatorMessages()
 
     def emit_from_thread(text: str) -> None:
         loop.call_soon_threadsafe(messages.emit, text)

@@ -10,14 +10,13 @@ lost: an agent without output is better than none, on a disk that has failed and
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
+from hostmanager.drivers.process.output.held_up import MAX_NAMED, HeldUpOutput
 from hostmanager.drivers.process.output.output_sink import (
     TAIL_LINES,
     OutputPosition,
@@ -27,7 +26,6 @@ from hostmanager.drivers.process.output.output_sink import (
 )
 from hostmanager.drivers.process.thread_pools import WorkerPool
 from hostmanager.logd.client import LogDaemonClient
-from hostmanager.logd.paths import log_file
 from hostmanager.logd.reader import Position, lines_since, position, position_at
 from hostmanager.util import procfs
 from hostmanager.util.grouping import group_pairs
@@ -36,27 +34,11 @@ from hostmanager.util.text import end_sentence, join_names
 
 log = logging.getLogger(__name__)
 
-MAX_LOST_NAMED = 5
-"""Agents that a sentence names."""
-
-HELD_UP_AFTER = 1.0
-"""Seconds after which output that waits, while nothing gets into its file, is held up."""
-
-LOOK_INTERVAL = 0.3
-"""Seconds between two looks at it."""
-
 UNREAD_INTERVAL = 10.0
 """Seconds between two looks for pipes that are not read; as often as the log daemon checks itself."""
 
 FLUSH_TIMEOUT = 0.5
 """Seconds to wait until the last output of an agent is in its file."""
-
-
-class _Waiting(NamedTuple):
-    """Output that waits in a pipe: since when it was seen so, and the size of its file then."""
-
-    since: float
-    size: int
 
 
 class LogDaemonSink(OutputSink):
@@ -66,6 +48,7 @@ class LogDaemonSink(OutputSink):
         loop: The event loop.
         client: The client of the log daemon.
         directory: The directory of the output files.
+        on_message: Gets sentences for operators.
 
     Attributes:
         pid: Of the latest log daemon.
@@ -74,11 +57,16 @@ class LogDaemonSink(OutputSink):
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, client: LogDaemonClient, directory: Path
+        self,
+        loop: asyncio.AbstractEventLoop,
+        client: LogDaemonClient,
+        directory: Path,
+        on_message: Callable[[str], object] = log.warning,
     ) -> None:
         self._loop = loop
         self._client = client
         self._directory = directory
+        self._on_message = on_message
         self._guard = Guard(loop.call_later)
         self._unread_timer: asyncio.TimerHandle | None = None
         self._worker = WorkerPool(loop, self._guard, 1, "log-daemon")
@@ -87,16 +75,18 @@ class LogDaemonSink(OutputSink):
         self.starts = 0
         self._fault = ""
         self._without_output: dict[str, str] = {}  # why, by id; changed by worker threads
-        self._waiting: dict[str, _Waiting] = {}  # by id; changed by threads that ask for output
+        self._held_up = HeldUpOutput(client, directory)
+        self._held_up_fault = ""
+        self._looking = False
         self._closed = False
 
     def faults(self, is_running: Callable[[str], bool]) -> list[str]:
         """What is wrong with the output of agents, a sentence each; of one that does not run, nothing."""
-        faults = [self._fault] if self._fault else []
+        faults = [fault for fault in (self._fault, self._held_up_fault) if fault]
         lost = [(why, i) for i, why in list(self._without_output.items()) if is_running(i)]
         for reason, ids in group_pairs(lost).items():
             them = "it is" if len(ids) == 1 else "they are"
-            names = join_names(ids, MAX_LOST_NAMED)
+            names = join_names(ids, MAX_NAMED)
             faults.append(f"The output of {names} is lost until {them} restarted: {reason}.")
         return faults
 
@@ -159,12 +149,29 @@ class LogDaemonSink(OutputSink):
         if self._closed:
             return
         self._check_unread_later()
-        if self._client.has_unread():
-            self._worker.submit("pipes that are not read", self._read_unread)
+        if self._looking:
+            if hang := self._held_up.hang():
+                self._report_held_up(hang)
+        elif self._client.has_unread() or self._held_up_fault:
+            self._looking = True
+            self._worker.submit("pipes that are not read", self._read_unread, self._on_looked)
 
-    def _read_unread(self) -> None:
+    def _read_unread(self) -> str:
         self._resume()
         self._client.advertise_unread()
+        return self._held_up.fault()
+
+    def _on_looked(self, fault: str) -> None:
+        self._looking = False
+        self._report_held_up(fault)
+
+    def _report_held_up(self, fault: str) -> None:
+        """Tell operators when output cannot be written, and when it can be again."""
+        if fault and not self._held_up_fault:
+            self._on_message(fault)
+        elif self._held_up_fault and not fault:
+            self._on_message(f"Output is written into {self._directory} again.")
+        self._held_up_fault = fault
 
     def close(self, *, end: bool) -> None:
         """Close the client; with `end`, stop the daemon after it emptied all pipes.
@@ -230,42 +237,13 @@ class LogDaemonSink(OutputSink):
         return SinceTime(since)
 
     def is_held_up(self, instance_id: str) -> bool:
-        """Whether output waits in a pipe and does not get into its file; asks the disk.
-
-        A log daemon that lives and can write has emptied the pipe, or made the file larger, at one of
-        the looks. (The time of the file says nothing: an attempt to write renews it.) The first look
-        is at all pipes: who asks for many agents, one after the other, waits once.
-        """
-        started = time.monotonic()
-        first = seen = self._look(instance_id)
-        if first is not None and first.since >= started:
-            for other in self._client.instances():
-                self._look(other)
-        while seen is not None and seen == first:
-            if time.monotonic() - seen.since >= HELD_UP_AFTER:
-                return True
-            time.sleep(LOOK_INTERVAL)
-            seen = self._look(instance_id)
-        return False
-
-    def _look(self, instance_id: str) -> _Waiting | None:
-        """The output of an instance that waits, since it was seen first; None: none does."""
-        if not self._client.waiting(instance_id):
-            self._waiting.pop(instance_id, None)
-            return None
-        try:
-            size = Path(log_file(os.fspath(self._directory), instance_id)).stat().st_size
-        except OSError:
-            size = 0
-        seen = self._waiting.get(instance_id)
-        if seen is None or seen.size != size:
-            seen = self._waiting[instance_id] = _Waiting(time.monotonic(), size)
-        return seen
+        """Whether output waits in a pipe and does not get into its file; asks the disk, and may wait."""
+        return self._held_up.is_held_up(instance_id)
 
     def remove(self, instance_id: str) -> None:
         """Remove the pipe of an instance; see `OutputSink`."""
         self._without_output.pop(instance_id, None)
-        self._waiting.pop(instance_id, None)
+        self._held_up.forget(instance_id)
         self._client.remove(instance_id)
 
     def last_lines(
