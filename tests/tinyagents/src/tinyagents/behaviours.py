@@ -38,9 +38,15 @@ def on_signals(options: Namespace, act: Callable[[signal.Signals], None]) -> Non
 
 
 def pause() -> NoReturn:
-    """Wait for signals for ever."""
+    """Wait for signals for ever.
+
+    By a pipe, since `signal.pause` does not end for a signal that came just before it was called.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     while True:
-        signal.pause()
+        os.read(reading, 1)
 
 
 def end(_received: signal.Signals) -> NoReturn:
