@@ -7,11 +7,13 @@
  * call, while all others go on: an answer that does not wait for what it promises gets out then.
  *
  * The test and the manager share `struct control`, a file that $CRASH_CONTROL names. In all other
- * processes (agents, the scribe: they inherit the environment) this does nothing. */
+ * processes (agents, the log daemon: they inherit the environment) this does nothing. A manager is
+ * known by its command line, or is what the tests' fork server forks; its environment is there later. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -40,13 +42,47 @@ struct control {
 static struct control *control;
 static pid_t manager;
 static dev_t pipes; /* where pipes without a name are: nobody else sees them */
+static int is_fork_server, is_forked;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static void attach(void)
+{
+    const char *path = getenv("CRASH_CONTROL");
+    struct stat st;
+    int both[2];
+    if (path == NULL || pipe2(both, O_CLOEXEC) != 0)
+        return;
+    fstat(both[0], &st);
+    pipes = st.st_dev;
+    close(both[0]);
+    close(both[1]);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    void *shared = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    manager = getpid();
+    control = shared == MAP_FAILED ? NULL : shared;
+}
+
+static int is_attached(void)
+{
+    if (is_forked) {
+        is_forked = 0; /* first: it opens a file */
+        attach();
+    }
+    return control != NULL;
+}
+
+static void in_child(void)
+{
+    is_forked = is_fork_server;
+    is_fork_server = 0;
+}
 
 static void point(enum kind kind, const char *where)
 {
     pid_t me = getpid();
-    if (control == NULL || (me != manager && !(kind == EXECVE && getppid() == manager)))
+    if (!is_attached() || (me != manager && !(kind == EXECVE && getppid() == manager)))
         return;
     if (!__atomic_load_n(&control->armed, __ATOMIC_SEQ_CST))
         return;
@@ -66,7 +102,7 @@ static void point_fd(enum kind kind, int fd)
 {
     struct stat st;
     char link[40], path[400] = "";
-    if (control == NULL || fd == 1 || fd == 2 || fstat(fd, &st) != 0)
+    if (!is_attached() || fd == 1 || fd == 2 || fstat(fd, &st) != 0)
         return;
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)
         && !(S_ISFIFO(st.st_mode) && st.st_dev != pipes))
@@ -89,24 +125,18 @@ static int is_packet_socket(int fd)
 __attribute__((constructor)) static void begin(void)
 {
     static char line[65536];
-    const char *path = getenv("CRASH_CONTROL"), *word;
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC), both[2], ours = 0;
+    const char *word;
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC), ours = 0;
     ssize_t size = fd < 0 ? 0 : read(fd, line, sizeof line - 1);
-    struct stat st;
     close(fd);
-    for (word = line; word < line + size; word += strlen(word) + 1)
+    for (word = line; word < line + size; word += strlen(word) + 1) {
         ours |= strcmp(word, "hostmanager.agent") == 0;
-    if (path == NULL || !ours || pipe2(both, O_CLOEXEC) != 0)
-        return;
-    fstat(both[0], &st);
-    pipes = st.st_dev;
-    close(both[0]);
-    close(both[1]);
-    fd = open(path, O_RDWR | O_CLOEXEC);
-    void *shared = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    manager = getpid();
-    control = shared == MAP_FAILED ? NULL : shared;
+        is_fork_server |= strcmp(word, "tests.support.fork_server") == 0;
+    }
+    if (ours)
+        attach();
+    else if (is_fork_server)
+        pthread_atfork(NULL, NULL, in_child);
 }
 
 #define CHANGES(flags) ((flags) & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC))

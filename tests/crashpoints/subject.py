@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from tests.crashpoints.library import Control
 from tests.faults.process_observer import ProcessObserver
+from tests.support import fork_server
 from tests.support.clients import call
 from tests.support.managers import OURS, Manager
 from tests.support.processes import kill_all, processes
@@ -44,6 +45,7 @@ class Subject:
     def __init__(self, site: Site, library: Path) -> None:
         self.site = site
         self.control = Control(site.directory / "control", library)
+        fork_server.serve_also(self.control.environment)
         self.doubled: list[str] = []
         self.process_observer = ProcessObserver(site, self.doubled.append)
         self.manager: Manager | None = None
