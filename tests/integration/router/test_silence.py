@@ -21,7 +21,7 @@ def test_a_silenced_agent_is_shown_and_not_counted(cli_site):
     assert (result.code, result.out) == (0, "daq1: Silenced for 2 h 00 m: det1, det2.\n")
     status = cli_site.run("status")
     assert status.code == 0, status.out
-    assert status.out.startswith("2 hosts, 3 agents: 2 silenced, all OK")
+    assert status.out.startswith("2 hosts, 3 agents: 1 silenced but not OK, 2 OK (1 silenced)")
     assert "silenced for another" in status.out
     assert "pump exchange" in status.out
 

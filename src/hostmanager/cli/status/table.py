@@ -19,6 +19,7 @@ from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
     StatusSeverity,
+    are_ok,
     host_severity_counts,
     last_exit_text,
     severity_counts,
@@ -106,12 +107,13 @@ def headline(hosts: Sequence[HostStatus]) -> Text:
     text.append(f", {pluralize(len(managed), 'agent')}: ", "bold")
     for severity, words in severity_counts(managed):
         text.append(words, SEVERITY_STYLES[severity]).append(", ")
-    fine = sum(agent.severity <= StatusSeverity.INFO for agent in managed)
-    if silenced := sum(agent.is_silenced for agent in managed):
-        text.append(f"{silenced} silenced, ")
-    if fine == len(managed) and not of_hosts:
-        return text.append("all OK", "bold green")
-    return text.append(f"{fine} OK", "green")
+    fine = are_ok(managed)
+    if len(fine) == len(managed) and not of_hosts:
+        text.append("all OK", "bold green")
+    else:
+        text.append(f"{len(fine)} OK", "green")
+    silenced = sum(agent.is_silenced for agent in fine)
+    return text.append(f" ({silenced} silenced)" if silenced else "")
 
 
 def problem_lines(
@@ -154,7 +156,7 @@ def _findings(
     agents = [] if only_wrong else [agent for host in hosts for agent in host.agents]
     for note in find_notes(agents):
         names = join_names([agent.instance_id for agent in note.agents], MAX_NAMES)
-        yield note.severity, Text(f"{sanitize(note.text)}: {names}", "dim"), ()
+        yield note.severity, Text(f"{names}: {sanitize(note.text)}", "dim"), ()
 
 
 def _names(agents: Sequence[AgentStatus]) -> str:

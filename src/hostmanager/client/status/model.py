@@ -130,6 +130,11 @@ class AgentStatus:
         """Whether nobody wants to hear of it now."""
         return bool(self.get("silenced"))
 
+    @property
+    def is_silenced_problem(self) -> bool:
+        """Whether something is wrong with it that nobody wants to hear of now."""
+        return self.is_silenced and self.severity_unsilenced >= StatusSeverity.WARNING
+
     def get(self, name: str) -> Any:
         """A field of its child state; None if it is missing, as with other managers than ours."""
         return self.child.get(name) if self.child else None
@@ -219,13 +224,27 @@ def next_attempt(child: Mapping[str, Any] | None, now: float) -> str:
 
 def severity_counts(agents: Iterable[AgentStatus]) -> Iterator[tuple[StatusSeverity, str]]:
     """How many of the managed agents are not OK: ``2 wrong``, the worst first."""
-    severities = [agent.severity for agent in agents if agent.is_managed]
+    agents = [agent for agent in agents if agent.is_managed]
+    severities = [agent.severity for agent in agents]
     if number := severities.count(StatusSeverity.ERROR):
         yield StatusSeverity.ERROR, f"{number} wrong"
     if number := severities.count(StatusSeverity.UNKNOWN):
         yield StatusSeverity.UNKNOWN, f"{number} unknown"
     if number := severities.count(StatusSeverity.WARNING):
         yield StatusSeverity.WARNING, pluralize(number, "warning")
+    if number := sum(agent.is_silenced_problem for agent in agents):
+        yield StatusSeverity.INFO, f"{number} silenced but not OK"
+
+
+def are_ok(agents: Iterable[AgentStatus]) -> list[AgentStatus]:
+    """The managed agents with which nothing is wrong, not even something that is silenced."""
+    return [
+        agent
+        for agent in agents
+        if agent.is_managed
+        and agent.severity <= StatusSeverity.INFO
+        and not agent.is_silenced_problem
+    ]
 
 
 def host_severity_counts(hosts: Iterable[HostStatus]) -> Iterator[tuple[StatusSeverity, str]]:

@@ -12,6 +12,7 @@ from hostmanager.client.status.model import (
     AgentStatus,
     HostStatus,
     StatusSeverity,
+    are_ok,
     host_severity_counts,
     severity_counts,
 )
@@ -32,7 +33,7 @@ SHOWN: Mapping[str, tuple[str, Callable[[AgentStatus], bool]]] = {
     "wrong": ("wrong", lambda agent: agent.severity is StatusSeverity.ERROR),
     "unknown": ("unknown", lambda agent: agent.severity is StatusSeverity.UNKNOWN),
     "warning": ("warnings", lambda agent: agent.severity is StatusSeverity.WARNING),
-    "ok": ("OK", lambda agent: agent.is_managed and agent.severity <= StatusSeverity.INFO),
+    "ok": ("OK", lambda agent: bool(are_ok([agent]))),
     "silenced": ("silenced", lambda agent: agent.is_silenced),
     "unmanaged": ("not managed", lambda agent: not agent.is_managed),
 }
@@ -222,7 +223,7 @@ def count_site(hosts: Sequence[HostStatus]) -> SiteCounts:
         by_severity[StatusSeverity.ERROR],
         by_severity[StatusSeverity.UNKNOWN],
         by_severity[StatusSeverity.WARNING],
-        by_severity[StatusSeverity.OK] + by_severity[StatusSeverity.INFO],
+        len(are_ok(managed)),
         sum(agent.is_silenced for agent in managed),
         title or "all OK",
         max((host.worst for host in hosts), default=StatusSeverity.OK),

@@ -1,5 +1,7 @@
 """Which agents the page of the site shows, in which order, in which tables."""
 
+from dataclasses import replace
+
 import pytest
 
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -95,3 +97,15 @@ def test_the_counts_are_those_of_status():
     assert (counts.hosts, counts.agents, counts.ok, counts.wrong, counts.unknown) == (4, 5, 3, 1, 1)
     assert counts.worst is StatusSeverity.ERROR
     assert count_site(SITE[:1]).title == "all OK"
+
+
+def test_what_is_silenced_and_not_ok_does_not_count_as_ok():
+    silenced = {"silenced": {"until": 9e9}}
+    fine = agent("daq1", "acu", StatusSeverity.INFO, **silenced)
+    failing = replace(
+        agent("daq1", "crash", StatusSeverity.INFO, **silenced),
+        severity_before_silence=StatusSeverity.ERROR,
+    )
+    counts = count_site([host("daq1", fine, failing)])
+    assert (counts.title, counts.ok, counts.silenced) == ("1 silenced but not OK", 1, 2)
+    assert count_site([host("daq1", fine)]).title == "all OK"
