@@ -48,7 +48,7 @@ def test_one_that_goes_on_hanging_holds_up_two_launches_and_no_more(monkeypatch,
     start = "import socket, sys, time\ncontrol = socket.socket(fileno=int(sys.argv[1]))\n"
     count = tmp_path / "count"
     server.write_text(
-        f"{start}open({os.fspath(count)!r}, 'a').write('x')\ncontrol.send(b'ready'); time.sleep(60)"
+        f"{start}open({os.fspath(count)!r}, 'a').write('x')\ncontrol.send(b'ready 2'); time.sleep(60)"
     )
     monkeypatch.setattr(control, "SERVER", server)
     monkeypatch.setattr(control, "START_TIMEOUT", 100)
@@ -77,24 +77,29 @@ def test_too_few_agents_have_no_fork_server(tmp_path):
         warm.close()
 
 
-FORKED = """
-control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]
-pid = os.fork()
+FORKED = f"""
+sys.path.insert(0, {os.fspath(control.SERVER.parent)!r}); from process_image import Cloner
+control.send(b'ready 2'); fds = socket.recv_fds(control, 1, 8)[1]
+pid = Cloner().fork()
 if not pid: os.execvp('sleep', ['sleep', '60'])
-socket.socket(fileno=fds[0]).send(b'{"pid": %d}' % pid)
+"""
+TOLD = f"""{FORKED}
+socket.socket(fileno=fds[0]).send(b'{{"pid": %d}}' % pid)
 """
 BROKEN_SERVERS = {
     "ends": "",
     "says why": "control.send(b'UnfitError: no')",
     "hangs": "time.sleep(60)",
-    "says nonsense": "control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]\n"
+    "says nonsense": "control.send(b'ready 2'); fds = socket.recv_fds(control, 1, 8)[1]\n"
     "socket.socket(fileno=fds[0]).send(b'{}')",
-    "ends at a request": "control.send(b'ready'); control.recv(1)",
-    "forks and ends": "control.send(b'ready'); socket.recv_fds(control, 1, 8); os.fork()",
-    "ends after a fork": FORKED,
-    "means another one": f"{FORKED}\ncontrol.send(b'1'); time.sleep(60)",
-    "hangs after a fork": "control.send(b'ready'); fds = socket.recv_fds(control, 1, 8)[1]\n"
-    "control.send(str(os.fork() or os.getpid()).encode()); time.sleep(60)",
+    "ends at a request": "control.send(b'ready 2'); control.recv(1)",
+    "forks and ends": "control.send(b'ready 2'); socket.recv_fds(control, 1, 8); os.fork()",
+    "ends after a fork": TOLD,
+    "means another one": f"{TOLD}\ncontrol.send(b'1'); time.sleep(60)",
+    "hangs after a fork": f"{TOLD}\ntime.sleep(60)",
+    "what it forked hangs": f"{FORKED}\ncontrol.send(str(pid).encode()); time.sleep(60)",
+    "what it forked ends": f"{FORKED}\nos.kill(pid, 9); control.send(str(pid).encode())\n"
+    "os.closerange(fds[0], fds[-1] + 1); time.sleep(60)",
 }
 
 
@@ -123,12 +128,12 @@ def test_whatever_a_fork_server_does_one_agent_runs(code, launches, tmp_path, mo
     monkeypatch.setattr(control, "FORK_TIMEOUT", 1)
     monkeypatch.setattr(control, "START_TIMEOUT", 1)
     monkeypatch.setattr(launches, "warm", WarmLauncher())
-    before = agents_alive()
+    before = {child.pid for child in children()}
     try:
         agent = launches.launch("j", "--wait", "--say", "begun")
         assert not is_forked(agent.pid)
         wait_for(lambda: "begun" in launches.output("j"), what="the agent")
-        assert agents_alive() - before == {agent.pid}
+        assert {child.pid for child in children()} - before - {launches.warm.pid} == {agent.pid}
     finally:
         launches.warm.close()
         signal.pidfd_send_signal(launches.spawned[-1].pidfd, signal.SIGKILL)

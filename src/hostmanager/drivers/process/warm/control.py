@@ -27,7 +27,7 @@ START_TIMEOUT = 20.0
 FORK_TIMEOUT = 5.0
 """Seconds for a fork and what follows: some milliseconds on an idle machine."""
 
-READY_ANSWER = b"ready"
+READY_ANSWER = b"ready 2"
 """What it says when it serves. To be another word when the protocol changes: after an upgrade the file is
 newer than a manager that runs."""
 
@@ -46,8 +46,8 @@ class WarmLaunchError(Exception):
     """It has to be launched cold, and why."""
 
 
-class ServerError(WarmLaunchError):
-    """The fork server hangs, or says what nobody understands."""
+class BrokenForkError(WarmLaunchError):
+    """The fork server, or what it forked, hangs, ends or says what nobody understands."""
 
 
 class NoForkServerError(Exception):
@@ -55,7 +55,7 @@ class NoForkServerError(Exception):
 
 
 class WarmProcess:
-    """A forked process that waits until it may begin.
+    """A forked process that becomes an agent, and waits until it may begin.
 
     Attributes:
         pid: Its id. It is our child.
@@ -64,6 +64,28 @@ class WarmProcess:
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid = pid
         self._channel = channel
+
+    def wait_ready(self) -> None:
+        """Return when it may begin.
+
+        Raises:
+            WarmLaunchError: It cannot, and was ended.
+        """
+        try:
+            self._channel.settimeout(FORK_TIMEOUT)
+            told = json.loads(self._channel.recv(MAX_ANSWER_BYTES))
+            announced, self.pid = self.pid, int(told["pid"])  # what it says itself is to be ended
+            if announced != self.pid:
+                raise BrokenForkError(NOT_UNDERSTOOD)
+            if "error" in told:
+                raise WarmLaunchError(told["error"])
+        except BaseException as error:
+            self.abandon()
+            if isinstance(error, TimeoutError):
+                raise BrokenForkError(f"what it forked hangs for {FORK_TIMEOUT:g} s") from None
+            if isinstance(error, (OSError, ValueError, KeyError, TypeError)):
+                raise BrokenForkError("what it forked ended before it began") from error
+            raise
 
     def begin(self) -> None:
         """Let it begin; if it has ended already, its exit status says so."""
@@ -136,58 +158,36 @@ class ForkServerProcess:
 
         Raises:
             NoForkServerError: It has ended before it did, or has imported what is out of date.
-            WarmLaunchError: It does not, or the process could not become that.
+            BrokenForkError: It does not.
         """
-        process, problem = self._request(fds)
-        try:
-            self._confirm(process.pid)
-            if problem is not None:
-                raise WarmLaunchError(problem)
-        except BaseException:
-            process.abandon()
-            raise
-        return process
-
-    def _request(self, fds: tuple[int, ...]) -> tuple[WarmProcess, str | None]:
-        """Return what it forked, and why it cannot become an agent."""
         channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
                 socket.send_fds(self._control, [b"f"], [theirs.fileno(), *fds])
-            channel.settimeout(FORK_TIMEOUT)
-            answer = channel.recv(MAX_ANSWER_BYTES)
-            if not answer:
-                raise ConnectionResetError
-            told = json.loads(answer)
-            pid = int(told["pid"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            channel.close()
-            self._end_with_fork()
-            raise _failure(error) from error
-        return WarmProcess(pid, channel), told.get("error")
-
-    def _confirm(self, pid: int) -> None:
-        """Return when it says that what it forked may become an agent."""
-        try:
-            announced = self._announcement(FORK_TIMEOUT)
+            pid, problem = self._announcement(FORK_TIMEOUT)
         except (OSError, ValueError) as error:
+            self._kill()  # what it said until now is its last word
+            if (forked := self._unannounced(channel)) is not None:
+                forked.abandon()
+            channel.close()
             self.end()
             raise _failure(error) from error
-        if announced == (pid, "changed"):
+        process = WarmProcess(pid, channel)
+        if problem:
             self.end()
+            process.abandon()
             raise NoForkServerError("what it imported has changed on disk")
-        if announced != (pid, ""):
-            self.end()
-            raise ServerError(NOT_UNDERSTOOD)
         self.has_forked = True
+        return process
 
-    def _end_with_fork(self) -> None:
-        """End it, and what it may have forked for this request alone."""
-        self._kill()  # what it says now is its last word
+    def _unannounced(self, channel: socket.socket) -> WarmProcess | None:
+        """What it forked for a request before it was killed."""
         with suppress(OSError, ValueError):
-            pid, _ = self._announcement(0)
-            _kill_and_reap(pid)
-        self.end()
+            return WarmProcess(self._announcement(0)[0], channel)
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            channel.settimeout(FORK_TIMEOUT)
+            return WarmProcess(int(json.loads(channel.recv(MAX_ANSWER_BYTES))["pid"]), channel)
+        return None
 
     def _announcement(self, timeout: float) -> tuple[int, str]:
         """What it says that it forked, one message for each request, and what is wrong with it."""
@@ -221,12 +221,12 @@ class ForkServerProcess:
             self._process.wait(KILL_TIMEOUT)
 
 
-def _failure(error: Exception) -> ServerError | NoForkServerError:
+def _failure(error: Exception) -> BrokenForkError | NoForkServerError:
     if isinstance(error, ConnectionError):
         return NoForkServerError("it ended while it forked")
     if isinstance(error, TimeoutError):
-        return ServerError(f"it hangs: nothing was forked within {FORK_TIMEOUT:g} s")
-    return ServerError(str(error) if isinstance(error, OSError) else NOT_UNDERSTOOD)
+        return BrokenForkError(f"it hangs: nothing was forked within {FORK_TIMEOUT:g} s")
+    return BrokenForkError(str(error) if isinstance(error, OSError) else NOT_UNDERSTOOD)
 
 
 def _log_output(pipe: IO[bytes]) -> None:
@@ -239,7 +239,7 @@ def _log_output(pipe: IO[bytes]) -> None:
 
 def _kill_and_reap(pid: int) -> None:
     """End a child of ours that was not reaped, so that the pid is still its own."""
-    with suppress(ProcessLookupError):
+    with suppress(ChildProcessError, ProcessLookupError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises if it is none
         os.kill(pid, signal.SIGKILL)
-    with suppress(ChildProcessError):
         os.waitpid(pid, 0)

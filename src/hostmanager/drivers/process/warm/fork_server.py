@@ -106,6 +106,7 @@ class ForkServer:
         _end_library_threads()
         if (threads := len(os.listdir("/proc/self/task"))) > 1:
             raise UnfitError(f"what agents import starts threads ({threads})")
+        importlib.invalidate_caches()  # nothing is imported any more: of agents, too
         gc.freeze()
 
     def serve(self) -> CodeType:
@@ -158,12 +159,10 @@ class ForkServer:
         os.close(output)
         for fd in lock:
             os.set_inheritable(fd, True)  # to all that the agent starts
-        os.environ.clear()
-        os.environ.update(environ)  # type: ignore[call-overload]
+        _set_environment(environ)  # type: ignore[arg-type]
         _comm(self._name)
         if not sys.flags.safe_path:
             sys.path[0] = os.getcwd()
-        importlib.invalidate_caches()
         if "numpy.random" in sys.modules:  # Python's own generator renews itself
             sys.modules["numpy.random"].seed()
         # Until here it is preferred, as others wait for it.
@@ -172,6 +171,15 @@ class ForkServer:
         os.setsid()
         # Last: now it has the tag of the instance, and who sees that takes a leader for one.
         self._title.set(argv, environ)  # type: ignore[arg-type]
+
+
+def _set_environment(environ: dict[str, str]) -> None:
+    """Make `os.environ` that, which differs from ours by little."""
+    for name in set(os.environ).difference(environ):
+        del os.environ[name]
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def _end_library_threads() -> None:
@@ -213,7 +221,7 @@ def main() -> CodeType:
         with contextlib.suppress(OSError):
             control.send(f"{type(error).__name__}: {error}".encode()[:1000])
         os._exit(1)
-    control.send(b"ready")
+    control.send(b"ready 2")
     return server.serve()
 
 

@@ -4,6 +4,7 @@ Part of `fork_server`, which imports it by its path.
 """
 
 import os
+import struct
 import sys
 import time
 from importlib.machinery import all_suffixes
@@ -15,6 +16,10 @@ DECISIVE = (*all_suffixes(), ".pth", ".dist-info", ".egg-info", ".egg-link", ".e
 """Names in a directory on the path that decide what is imported end so, or are directories."""
 
 
+STAMP = struct.Struct("qQQ")
+"""Of a file: when it was written (ns), its inode, its size."""
+
+
 class ImportStamps:
     """What decides what is imported: the files of all modules, and what directories on the path have.
 
@@ -22,6 +27,9 @@ class ImportStamps:
 
     Not the times of these directories: agents may write into one. In the working directory only
     what has the name of an imported module counts.
+
+    What is kept are three long strings: a page of memory that is used after a fork is
+    copied for that, and each of a thousand small objects has a page of its own.
     """
 
     def __init__(self, since: float) -> None:
@@ -33,34 +41,34 @@ class ImportStamps:
             TIME_ZONE,
             *_mapped_files(),
         }
-        self._files = sorted(files)
+        self._files = "\0".join(sorted(files))
         self._own_path = 0 if sys.flags.safe_path else 1  # sys.path[0]: agents may write there
-        self._names = {name.partition(".")[0] for name in sys.modules}
+        self._names = "\0".join({name.partition(".")[0] for name in sys.modules})
         self._noted = self._now()
         now = time.time_ns()
-        times = [_stamp(file)[:1] for file in self._files]
+        times = [STAMP.unpack(stamp)[0] for file in files if (stamp := _stamp(file))]
         # A file that was written while we imported it: nobody knows which one we have.
-        self._is_unsure = any(
-            since * 1e9 - 1e9 < time_ns <= now for (time_ns,) in filter(None, times)
-        )
+        self._is_unsure = any(since * 1e9 - 1e9 < time_ns <= now for time_ns in times)
 
     def changed(self) -> bool:
         """Whether an agent that is launched now would import something else."""
         return self._is_unsure or self._now() != self._noted
 
-    def _now(self) -> dict[str, object]:
-        stamps: dict[str, object] = {file: _stamp(file) for file in self._files}
+    def _now(self) -> bytearray:
+        stamps = bytearray()
+        for file in self._files.split("\0"):
+            stamps += _stamp(file) + b"\0"
         for directory in sys.path[self._own_path :]:
-            names = _names(directory)
-            stamps[directory] = sorted(names) or _stamp(directory)  # of an archive
+            names = sorted(_names(directory))
+            stamps += os.fsencode("/".join(names)) or _stamp(directory)  # of an archive
             for name in names:
                 if name.endswith(".pth"):
-                    file = os.path.join(directory, name)
-                    stamps[file] = _stamp(file)
+                    stamps += _stamp(os.path.join(directory, name)) + b"\0"
+        imported = set(self._names.split("\0"))
         for directory in sys.path[: self._own_path]:
-            for name in _names(directory):
-                if name.partition(".")[0] in self._names:
-                    stamps[name] = _stamp(os.path.join(directory, name))
+            for name in sorted(_names(directory)):
+                if name.partition(".")[0] in imported:
+                    stamps += os.fsencode(name) + _stamp(os.path.join(directory, name))
         return stamps
 
 
@@ -79,12 +87,12 @@ def _mapped_files() -> set[str]:
     return {os.fsdecode(each[5]) for each in words if len(each) > 5 and each[5].startswith(b"/")}
 
 
-def _stamp(path: str) -> tuple[int, ...]:
+def _stamp(path: str) -> bytes:
     try:
         status = os.stat(path)
     except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_ino, status.st_size
+        return b""
+    return STAMP.pack(status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 def _names(directory: str) -> list[str]:

@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 from hostmanager.drivers.process.warm.control import (
     KILL_TIMEOUT,
+    BrokenForkError,
     ForkServerProcess,
     NoForkServerError,
-    ServerError,
     WarmLaunchError,
     WarmProcess,
 )
@@ -52,7 +52,7 @@ class WarmLauncher:
 
     def __init__(self, count: Callable[[], int] = lambda: MIN_AGENTS) -> None:
         self._count = count
-        self._lock = threading.Lock()  # of requests: one at a time
+        self._lock = threading.Lock()  # the fork server has one request at a time
         self._server: ForkServerProcess | None = None
         self._starting: ForkServerProcess | None = None
         self._retry_at = 0.0
@@ -130,18 +130,25 @@ class WarmLauncher:
                 self._on_failed(server, error)
                 if isinstance(error, NoForkServerError):  # it ends if what it imported has changed
                     raise
-                self._report(str(error))
                 return None
-            self._failures = 0
-            self._server = None if server.ended else server
-            return process
+        try:  # while the fork server has the next request: others have the processors, too
+            process.wait_ready()
+        except WarmLaunchError as error:
+            with self._lock:
+                self._on_failed(server, error)
+            return None
+        self._failures = 0
+        return process
 
     def _on_failed(self, server: ForkServerProcess, error: Exception) -> None:
-        self._server = None if server.ended else server
-        if isinstance(error, ServerError) or not server.has_forked:
+        if server.ended and self._server is server:
+            self._server = None
+        if isinstance(error, BrokenForkError) or not server.has_forked:
             self._failures += 1
         if self._failures >= MAX_FAILURES:
             self._give_up(str(error))
+        elif not isinstance(error, NoForkServerError):
+            self._report(str(error))
 
     def _give_up(self, reason: str) -> None:
         """Launch all cold for a while, and say so."""
