@@ -24,8 +24,9 @@ CONTENTS = frozenset({"manager.lock", "identity", "wanted.json", "journal.sqlite
 """Any of these makes a directory one of a manager's."""
 
 MORE_CONTENTS = frozenset({"locks", "pipes", "output", "scribe.control", "scribe.log"})
-"""A directory with nothing but these, and files whose names begin as those above, is a manager's, too: its
-log daemon and its launches make them first when the directory was deleted under a running manager."""
+"""A directory for its owner alone with nothing but these, and files whose names begin as those above, may be
+a manager's: its log daemon and its launches make both when the directory was deleted under a running
+manager. In one that others can look into, `locks` or `output` is anybody's."""
 
 RENAME_TIMEOUT = 1.0
 """Seconds to wait until the manager that just ended has left a directory that is to be renamed."""
@@ -221,10 +222,10 @@ def state_dir_problem(path: Path) -> str | None:
         kind = "is a file" if path.is_file() else "is no directory"
         kind = kind if path.exists() else "is a symbolic link that leads nowhere"
         return f"--state-dir: {path} {kind}. Name a directory, or what does not exist yet."
-    if names & CONTENTS or (names and all(map(_may_be_ours, names))):
+    if names & CONTENTS:
         return None
     hint = f"Name one that does not exist yet, such as {path / 'hostmanager'}"
-    if names:
+    if not all(map(_may_be_ours, names)):
         return f"--state-dir: {path} is not empty, and nothing in it is a host manager's. {hint}."
     if mode & 0o077:
         return (

@@ -50,7 +50,16 @@ def test_what_a_running_manager_makes_anew_is_a_directory_of_a_manager(open_dire
         (open_directory / name).mkdir()
     for name in ("scribe.control", "scribe.log", "wanted.json.new"):
         (open_directory / name).touch()
+    open_directory.chmod(0o700)  # as the log daemon makes it
     assert state_dir(str(open_directory), "x", "s", {}) == open_directory
+
+
+@pytest.mark.parametrize("name", ["locks", "output"])
+def test_a_directory_that_only_looks_like_a_manager_s_is_left_as_it_is(open_directory, name):
+    (open_directory / name).mkdir()
+    with pytest.raises(DirectoryError, match=rf"or `chmod 700 {open_directory}`"):
+        state_dir(str(open_directory), "x", "s", {})
+    assert mode(open_directory) == 0o755
 
 
 def test_a_directory_of_somebody_else_is_left_as_it_is_and_the_error_names_the_fix(open_directory):

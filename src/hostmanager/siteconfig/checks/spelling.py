@@ -8,7 +8,7 @@ Only `hostmanager check` uses this.
 from collections.abc import Mapping, Sequence
 
 from hostmanager.siteconfig.diagnostics import DiagnosticCollector, SourceLocation
-from hostmanager.siteconfig.settings import SETTINGS_KEY
+from hostmanager.siteconfig.settings import SETTINGS, SETTINGS_KEY
 from hostmanager.siteconfig.yaml.nodes import YamlNode
 from hostmanager.util.text import closest_match, did_you_mean, quote_value
 
@@ -43,6 +43,8 @@ _OTHER_NAMES = {
     "logdir": "log-dir",
 }
 
+_SETTING_WORDS = frozenset(name.partition(".")[0] for name in SETTINGS)
+
 
 def missing_key_hint(node: YamlNode, key: str) -> str:
     """Ask ``Is it here as 'instance_id'?`` about a missing key, or give an empty text."""
@@ -74,6 +76,10 @@ def warn_misspelled_keys(node: YamlNode, section: str, collector: DiagnosticColl
     known, fields = KNOWN_KEYS[section], node.fields()
     for key, (location, _) in fields.items():
         if not isinstance(key, str) or key in known:
+            continue
+        if section == "entry" and key in _SETTING_WORDS:
+            text = f"nothing reads the key {quote_value(key)} here."
+            collector.warning(location, text, f"Write it below {SETTINGS_KEY!r}.")
             continue
         suggestion = closest_match(key, known, WARNING_SIMILARITY) or (
             _OTHER_NAMES.get(key) if _OTHER_NAMES.get(key) in known else None
