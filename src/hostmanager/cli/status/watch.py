@@ -20,9 +20,10 @@ from hostmanager.cli.status.result import status_exit_code, status_json
 from hostmanager.cli.status.table import headline, render_status
 from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.findings import add_awaited, build_host_status
+from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import HostStatus, StatusSeverity
 from hostmanager.client.status.selection import filter_hosts
+from hostmanager.client.status.site_findings import compare_hosts
 from hostmanager.client.text import format_time
 from hostmanager.client.watch.poller import NO_ANSWER_YET, SessionPoller
 from hostmanager.util.text import join_sentences
@@ -41,7 +42,7 @@ def watch(site: Site, names: Sequence[str], args: argparse.Namespace, output: Ou
 
     def fetch() -> list[HostStatus]:
         sessions = {host: poller.latest(host) or NO_ANSWER_YET for host in managers}
-        hosts = add_awaited(
+        hosts = compare_hosts(
             [build_host_status(site.hosts[name], sessions.get(name)) for name in names]
         )
         return filter_hosts(hosts, args)

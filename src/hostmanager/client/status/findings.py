@@ -1,9 +1,7 @@
 """Compares the site config with what managers report, and judges the differences. Pure."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -86,30 +84,6 @@ def _host_status(host: SiteHost, session: Mapping[str, Any] | ManagerError | Non
 
 Changes = Mapping[str, ReloadChange]
 """What a reload would do, by instance-id."""
-
-
-def add_awaited(hosts: Sequence[HostStatus]) -> list[HostStatus]:
-    """Say of each agent who waits for it to be ready, also from other hosts."""
-    waiting = group_pairs(
-        (str(other), (agent.host, agent.instance_id))
-        for agent in chain.from_iterable(host.agents for host in hosts)
-        if isinstance(others := agent.get("waiting_for"), list | tuple)
-        for other in others
-    )
-    return [
-        replace(host, agents=tuple(_awaited(agent, waiting) for agent in host.agents))
-        for host in hosts
-    ]
-
-
-def _awaited(agent: AgentStatus, waiting: Mapping[str, list[tuple[str, str]]]) -> AgentStatus:
-    others = waiting.get(agent.instance_id)
-    if not others:
-        return agent
-    names = [name if host == agent.host else f"{name} (host {host})" for host, name in others]
-    text = f"{join_names(names, 5)} {'wait' if len(names) > 1 else 'waits'} for it"
-    severity = max(agent.severity, StatusSeverity.INFO)
-    return replace(agent, severity=severity, reasons=(*agent.reasons, text))
 
 
 def _changes(host: SiteHost, session: Mapping[str, Any]) -> Changes:

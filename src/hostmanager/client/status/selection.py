@@ -9,8 +9,9 @@ from hostmanager.client.errors import ClientError, require_router
 from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.managers.parallel import fetch_sessions
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.findings import add_awaited, build_host_status
+from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import AgentStatus, HostStatus
+from hostmanager.client.status.site_findings import compare_hosts
 from hostmanager.util.text import did_you_mean, join_names
 
 _WILDCARDS = frozenset("*?[")
@@ -72,7 +73,9 @@ def fetch_status(site: Site, args: argparse.Namespace, hosts: Sequence[str]) -> 
     """
     sessions = fetch_sessions(make_clients(site, args, hosts), args.answer_time)
     require_router(list(sessions.values()))
-    return add_awaited([build_host_status(site.hosts[host], sessions.get(host)) for host in hosts])
+    return compare_hosts(
+        [build_host_status(site.hosts[host], sessions.get(host)) for host in hosts]
+    )
 
 
 def select_agents(hosts: Sequence[HostStatus], args: argparse.Namespace) -> list[AgentStatus]:

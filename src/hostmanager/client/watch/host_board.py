@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hostmanager.client.site_model import Site
-from hostmanager.client.status.findings import add_awaited, build_host_status
+from hostmanager.client.status.findings import build_host_status
 from hostmanager.client.status.model import AgentStatus, HostStatus, StatusSeverity
+from hostmanager.client.status.site_findings import compare_hosts
 from hostmanager.client.watch.poller import NO_ANSWER_YET, SessionOrError
 
 MEASURED_INTERVAL = 30.0
@@ -142,7 +143,7 @@ class HostBoard:
             if host in self._known:
                 self._judge(host, answer, asked_at)
         waiting_before = _waiting(self._shown)
-        self._shown = add_awaited([self._known[host].status for host in self.site.hosts])
+        self._shown = compare_hosts([self._known[host].status for host in self.site.hosts])
         waiters_changed = _waiting(self._shown) != waiting_before
         changed = [
             status.host.name

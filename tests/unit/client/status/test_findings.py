@@ -4,7 +4,8 @@ import pytest
 from tests.support.http_bridge import child, session
 
 from hostmanager.client.site_model import SiteEntry, SiteHost
-from hostmanager.client.status.findings import add_awaited, build_host_status
+from hostmanager.client.status.findings import build_host_status
+from hostmanager.client.status.site_findings import compare_hosts
 
 HOST = SiteHost("daq1", "hm-daq1", {"a": SiteEntry("a", "FakeDataAgent")})
 
@@ -18,7 +19,7 @@ def test_invalid_data_is_an_error_of_its_host(data):
 
 def test_for_whom_an_agent_waits_may_be_anything():
     status = build_host_status(HOST, session(child("a", waiting_for=7)))
-    assert add_awaited([status]) == [status]
+    assert compare_hosts([status]) == [status]
 
 
 @pytest.mark.parametrize(

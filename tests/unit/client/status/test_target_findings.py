@@ -1,10 +1,9 @@
 """A target against the site config is shown with age, author and reason, by the manager's clock."""
 
 import pytest
-from tests.support.http_bridge import child, session
+from tests.support.http_bridge import child
 
-from hostmanager.client.site_model import SiteEntry, SiteHost
-from hostmanager.client.status.findings import add_awaited, build_host_status
+from hostmanager.client.site_model import SiteEntry
 from hostmanager.client.status.model import StatusSeverity
 from hostmanager.client.status.target_findings import by_hand, overdue
 from hostmanager.core.model import InstanceSpec, Kind, Target
@@ -71,17 +70,3 @@ def test_more_than_a_minute_off_the_target_is_wrong(target, age, finding):
 def test_one_that_was_given_up_says_so_itself():
     given_up = child("a", next_action="down", given_up=True, off_target_since=NOW - 300)
     assert overdue(given_up, NOW) is None
-
-
-def test_who_is_waited_for_says_so_also_for_other_hosts():
-    def host(name, *children):
-        return build_host_status(SiteHost(name, f"hm-{name}", {}), session(*children))
-
-    waiting = {"next_action": "start", "waiting_for": ["registry", "db"]}
-    near = host("near", child("db"), child("pump", **waiting), child("gui", **waiting))
-    far = host("far", child("registry", next_action="wait_start"))
-    hosts = add_awaited([near, far])
-    reasons = {agent.instance_id: agent.reasons for each in hosts for agent in each.agents}
-    assert reasons["db"][-1] == "pump, gui wait for it"
-    assert reasons["registry"][-1] == "pump (host near), gui (host near) wait for it"
-    assert not any("for it" in text for text in reasons["pump"])
