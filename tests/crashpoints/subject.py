@@ -1,9 +1,8 @@
 """A site with managers that are killed at chosen points, and how it is looked at from outside."""
 
 import contextlib
-import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +11,7 @@ from tests.faults.process_observer import ProcessObserver
 from tests.support import fork_server
 from tests.support.clients import call
 from tests.support.managers import OURS, Manager
-from tests.support.processes import kill_all, processes
+from tests.support.processes import is_read, kill_all, processes
 from tests.support.sites import Site, instance
 
 BOUND = 90.0
@@ -183,7 +182,7 @@ class Subject:
         """The agents whose output nobody reads."""
         readers = [p.pid for p in processes(self.site) if p.kind in ("log daemon", "manager")]
         leaders = self.process_observer.leaders()
-        return [name for name, pid in leaders.items() if not _is_read(pid, readers)]
+        return [name for name, pid in leaders.items() if not is_read(pid, readers)]
 
     def left_fork_servers(self) -> list[int]:
         """The fork servers of managers that have gone."""
@@ -202,23 +201,3 @@ class Subject:
         }
         log = self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
         return f"shown {shown}, alive {self.process_observer.leaders()}; the log ends: {log}"
-
-
-def _is_read(pid: int, readers: Iterable[int]) -> bool:
-    with contextlib.suppress(OSError):
-        pipe = Path(f"/proc/{pid}/fd/1").stat()
-        return any(_reads(reader, pipe) for reader in readers)
-    return True  # it has just ended
-
-
-def _reads(pid: int, pipe: os.stat_result) -> bool:
-    with contextlib.suppress(OSError):
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                status = entry.stat()
-                if (status.st_dev, status.st_ino) == (pipe.st_dev, pipe.st_ino):
-                    info = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text()
-                    flags = int(info.split("flags:")[1].split()[0], 8)
-                    if flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR):
-                        return True
-    return False

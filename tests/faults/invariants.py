@@ -40,14 +40,25 @@ def contradiction(living: Living, child: dict[str, Any] | None) -> str | None:
     return None
 
 
-def missing(states: States, alive: list[Living], expected_targets: ExpectedTargets) -> str | None:
-    """What is not as it should be once nothing stands in the way; None: nothing."""
+def missing(
+    states: States,
+    alive: list[Living],
+    leaders: dict[str, set[int]],
+    expected_targets: ExpectedTargets,
+) -> str | None:
+    """What is not as it should be once nothing stands in the way; None: nothing.
+
+    Args:
+        states: What is shown.
+        alive: What was alive all the while that this was asked.
+        leaders: Those that were, at some moment of it: one that crashes may have gone since.
+        expected_targets: What operators said.
+    """
     if states.keys() != AGENTS.keys():
         return f"all instances, and no other, to be shown: {sorted(states)}"
-    leaders = {living.instance_id: living.pid for living in alive if living.leads}
     for name, child in states.items():
         mine = [living.pid for living in alive if living.instance_id == name]
-        reason = _missing_of(name, child, leaders.get(name), mine, expected_targets)
+        reason = _missing_of(name, child, leaders.get(name, set()), mine, expected_targets)
         if reason:
             return f"{name}: {reason}; shown {brief(child)}, alive {mine}"
     return None
@@ -56,7 +67,7 @@ def missing(states: States, alive: list[Living], expected_targets: ExpectedTarge
 def _missing_of(
     name: str,
     child: dict[str, Any],
-    leader: int | None,
+    leaders: set[int],
     mine: list[int],
     expected_targets: ExpectedTargets,
 ) -> str | None:
@@ -69,7 +80,7 @@ def _missing_of(
     if name in CRASHERS and child["next_action"] in ("start_at", "wait_start"):
         obstacle = child["next_attempt_at"] or child["next_action"] == "wait_start"
         return None if obstacle and child["last_exit"] else "its obstacle to be shown"
-    if child["next_action"] != "up" or leader is None or child["pid"] != leader:
+    if child["next_action"] != "up" or child["pid"] not in leaders:
         return "it to be up, with the pid that is alive"
     return None
 

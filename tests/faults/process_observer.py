@@ -11,6 +11,7 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -75,6 +76,7 @@ class ProcessObserver:
         self._alive: dict[int, Living] = {}
         self._young: dict[int, _Young] = {}
         self._others: set[int] = set()
+        self._dead: deque[Living] = deque(maxlen=100)
         self._looked_at_all = 0.0
         self._newest = b""
         self._loadavg = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
@@ -109,6 +111,14 @@ class ProcessObserver:
     def alive_through(self, begin: float) -> list[Living]:
         """Whatever was alive at `begin` and has been, until this moment."""
         return [living for living in self.alive() if living.since < begin]
+
+    def leaders_since(self, begin: float) -> dict[str, set[int]]:
+        """The pids of each instance's leaders that were alive at some moment since `begin`."""
+        pids: dict[str, set[int]] = {}
+        for living in [*self.alive(), *self._dead]:
+            if living.leads and (living.until is None or living.until > begin):
+                pids.setdefault(living.instance_id, set()).add(living.pid)
+        return pids
 
     def _run(self) -> None:
         while not self._ends.wait(INTERVAL):
@@ -149,6 +159,7 @@ class ProcessObserver:
             self._poll.unregister(fd)
             os.close(fd)
             del self._alive[living.pid]
+            self._dead.append(living)
             self._others.add(living.pid)  # a zombie, until its parent waits
 
     def _look_at(self, pid: int, now: float) -> None:

@@ -64,12 +64,14 @@ class StatusObserver:
 
     def missing(self) -> str | None:
         """What is not as it should be once nothing stands in the way; None: nothing."""
+        started = time.monotonic()
         seen = self._observe()
         if seen is None:
             return "an answer of the manager"
         states, alive = seen
+        leaders = self.process_observer.leaders_since(started)
         return (
-            invariants.missing(states, alive, self._words)
+            invariants.missing(states, alive, leaders, self._words)
             or self.missing_lines()
             or invariants.strangers(self._site, self.process_observer, alive)
         )

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -141,3 +142,24 @@ def started(pid: int) -> float:
     ticks = int(text.rpartition(")")[2].split()[19])
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return booted + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def is_read(pid: int, readers: Iterable[int]) -> bool:
+    """Whether one of these has open for reading what a process has as its output; True if it ended."""
+    with contextlib.suppress(OSError):
+        pipe = Path(f"/proc/{pid}/fd/1").stat()
+        return any(_reads(reader, pipe) for reader in readers)
+    return True  # it has just ended
+
+
+def _reads(pid: int, pipe: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                status = entry.stat()
+                if (status.st_dev, status.st_ino) == (pipe.st_dev, pipe.st_ino):
+                    info = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text()
+                    flags = int(info.split("flags:")[1].split()[0], 8)
+                    if flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR):
+                        return True
+    return False
