@@ -12,12 +12,14 @@ ASCII letters, digits, `.`, `_` and `-` are written as `%` and two hexadecimal d
 MAX_ID_CHARS = 200
 """Characters of an id as it is written in names of files, which have 255 at most."""
 
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 
 def encode_id(instance_id: str) -> str:
     """Write an id as part of a file name; most ids stay as they are."""
     data = instance_id.encode("utf-8", "surrogatepass")
+    if not data.translate(None, _PLAIN):
+        return instance_id
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in data)
 
 

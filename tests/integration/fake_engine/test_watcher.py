@@ -174,8 +174,8 @@ async def test_silence_is_asked_about_and_told(fake, watcher, monkeypatch):
     monkeypatch.setattr("hostmanager.drivers.compose.watcher.PING_TIMEOUT", 0.1)
     watcher.start()
     await until("a list of containers", lambda: watcher.synced)
-    asked = fake.request_counts["/version"]
-    await until("being asked", lambda: fake.request_counts["/version"] >= asked + 3)
-    fake.answers = {"/version": json.dumps({"message": "no"}).encode()}
-    await until("more", lambda: fake.request_counts["/version"] >= asked + 5)
+    asked = fake.request_counts["/_ping"]
+    await until("being asked", lambda: fake.request_counts["/_ping"] >= asked + 3)
+    fake.answers = {"/_ping": json.dumps({"message": "no"}).encode()}
+    await until("more", lambda: fake.request_counts["/_ping"] >= asked + 5)
     assert watcher.synced

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
@@ -99,11 +100,12 @@ class Engine:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = _PASSWORD.sub(r"\1@", endpoint)
         self._connector: aiohttp.BaseConnector | None = None
+        self._socket_path = endpoint.removeprefix(UNIX) if endpoint.startswith(UNIX) else None
         try:
-            if endpoint.startswith(UNIX):
+            if self._socket_path is not None:
                 # The default limit is a hundred connections: during as many stops, the engine
                 # would seem not to answer.
-                self._connector = aiohttp.UnixConnector(endpoint.removeprefix(UNIX), limit=0)
+                self._connector = aiohttp.UnixConnector(self._socket_path, limit=0)
                 self._docker = aiodocker.Docker(url=f"{UNIX}localhost", connector=self._connector)
             else:
                 self._docker = aiodocker.Docker(url=endpoint)
@@ -123,11 +125,17 @@ class Engine:
     async def ping(self, time_limit: float = CALL_TIMEOUT) -> None:
         """Make sure that it answers.
 
+        An idle manager does this every few seconds: over a socket it takes half the CPU time of
+        a request by aiohttp, and of the engine a tenth of what its version would cost.
+
         Raises:
             EngineError: It does not.
         """
         async with self._call("whether it is there", time_limit):
-            await self._docker.version()
+            if self._socket_path is None:
+                await self._docker.version()
+            elif (await _ping_socket(self._socket_path)).split()[1:2] != [b"200"]:
+                raise ValueError("no reply to a ping")
 
     async def server_time(self) -> float:
         """The engine's Unix time; it may be on another machine."""
@@ -271,6 +279,16 @@ class Engine:
                 "middle of a call. See `systemctl status docker`."
             )
         return f"The Docker Engine at {location} cannot be reached: {error}"
+
+
+async def _ping_socket(path: str) -> bytes:
+    """Ping the engine behind a socket; the beginning of what it replies."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.setblocking(False)
+        await loop.sock_connect(connection, path)
+        await loop.sock_sendall(connection, b"GET /_ping HTTP/1.0\r\n\r\n")
+        return await loop.sock_recv(connection, 1024)
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:

@@ -171,7 +171,7 @@ class Ownership:
         return pidfd
 
     def _is_leader(self, pid: int, instance_id: str) -> bool:
-        tagged = self._tagged(pid, instance_id)
+        tagged = env_tag.inspect(pid, self.identity.owns, instance_id)
         if tagged is not None:
             return tagged.is_leader
         if pid not in instance_lock.holders(self.lock_file(instance_id)):
@@ -192,12 +192,7 @@ class Ownership:
 
     def is_tagged(self, pid: int, instance_id: str) -> bool:
         """Whether a process of our user has the tag of an instance of ours."""
-        return self._tagged(pid, instance_id) is not None
-
-    def _tagged(self, pid: int, instance_id: str) -> TaggedProcess | None:
-        process = env_tag.inspect(pid, self.identity.owns)
-        tag = None if process is None else process.tag
-        return process if tag is not None and tag.instance_id == instance_id else None
+        return env_tag.inspect(pid, self.identity.owns, instance_id) is not None
 
     def describe_lock_holders(self, instance_id: str) -> str:
         """Say that the lock of an instance is held, by which process, and what to do."""

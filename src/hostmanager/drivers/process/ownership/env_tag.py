@@ -133,13 +133,21 @@ def find_tagged(owns: Callable[[EnvTag], bool]) -> list[TaggedProcess]:
     return [tagged for pid in list_pids() if (tagged := inspect(pid, owns)) is not None]
 
 
-def inspect(pid: int, owns: Callable[[EnvTag], bool]) -> TaggedProcess | None:
+def inspect(
+    pid: int, owns: Callable[[EnvTag], bool], instance_id: str | None = None
+) -> TaggedProcess | None:
     """Return a process if it has a tag of ours; zombies have none.
 
     Processes of other users are not read: they may say anything, and their memory may be on a
     disk that never replies.
+
+    Args:
+        pid: The process.
+        owns: Whether a tag is ours.
+        instance_id: Only a tag of this instance counts; None: that of any.
     """
-    tag = read_tag(pid) if procfs.effective_uid(pid) == os.geteuid() else None
+    is_ours = procfs.effective_uid(pid) == os.geteuid()
+    tag = read_tag(pid, instance_id) if is_ours else None
     if tag is None or not owns(tag) or not procfs.has_our_uids(pid):
         return None
     return describe_process(pid, tag)
@@ -151,16 +159,22 @@ def describe_process(pid: int, tag: EnvTag | None) -> TaggedProcess | None:
     return None if started is None else TaggedProcess(pid, tag, started, rlimit_tags.read(pid))
 
 
-def read_tag(pid: int) -> EnvTag | None:
+def read_tag(pid: int, instance_id: str | None = None) -> EnvTag | None:
     """Read the tag of a process; None if it has none, or may not be inspected.
+
+    Args:
+        pid: The process.
+        instance_id: Only a tag of this instance counts; None: that of any.
 
     Raises:
         OSError: It could not be read, for lack of file descriptors, say.
     """
     environ = b"\0" + (procfs.read_file(pid, "environ") or b"")
-    text = _value(environ, ENV_VAR)
-    tag = None if text is None else parse_tag(text)
-    if tag is None or text is None:
+    text = _value(environ, ENV_VAR) or ""
+    if instance_id is not None and f"/{encode_id(instance_id)}/" not in text:
+        return None  # a scan finds many of others, and few of this one
+    tag = parse_tag(text)
+    if tag is None or instance_id not in (None, tag.instance_id):
         return None
     parts = (_value(environ, IDENTITY_ENV_VAR) or "").split("/")
     if len(parts) != 3 or parts[2] != _digest(text) or not is_identity(parts[0]):
