@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 SIGN_INTERVAL = 60.0
 """Seconds between signs of life while nothing happens."""
 
+GATHERING = 0.02
+"""Seconds that entries are gathered: the end of an agent is written together with its next launch, and
+not while that is under way. A request is written at once: it may be the last that this manager gets."""
+
 JOURNAL_RETRY_INTERVAL = 60.0
 """Seconds between attempts while the file cannot be written."""
 
@@ -121,7 +125,10 @@ class JournalWriter:
     def _next_batch(self) -> None:
         """Take one batch from the queue; after an error, all of it."""
         with suppress(Empty):
-            self._enqueue(self._queue.get(timeout=self._wait_timeout()))
+            item = self._queue.get(timeout=self._wait_timeout())
+            self._enqueue(item)
+            if isinstance(item, Entry) and item.kind is not EntryKind.REQUEST:
+                time.sleep(GATHERING)
             while self.error is not None or len(self._waiting) < _MAX_BATCH:
                 self._enqueue(self._queue.get_nowait())
 
