@@ -6,6 +6,7 @@ Nothing is judged here: severities and reasons are those of `hostmanager status`
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain
+from typing import NamedTuple
 
 from hostmanager.alerts.model import ROUTER, Finding, SiteObservation, Subject
 from hostmanager.client.errors import FailureKind, ManagerError
@@ -41,36 +42,43 @@ def observe(
         hint = "Look first: is crossbar running? `hostmanager check` tries the router."
         reason = truncate(router.text_with_hint, MAX_FINDING_CHARS)
         return SiteObservation((Finding(ROUTER, "router", reason, (hint,)),), managed, managed)
-    findings: list[Finding] = []
-    unobserved, unobserved_hosts = set(), set()
-    silences: dict[Subject, str] = {}
-    for name, host in site.hosts.items():
-        session = sessions.get(name)
-        is_silent = session is None or (
-            isinstance(session, ManagerError) and session.kind is FailureKind.ROUTER
-        )
-        if host.manager is not None and is_silent:
-            unobserved.add(name)
-            unobserved_hosts.add(name)
-            continue
-        try:
-            status = build_host_status(host, session)
-            found = [*_host_findings(status), *chain(*map(_agent_findings, status.agents))]
-            silenced = [agent for agent in status.agents if agent.is_silenced]
-            silences |= {Subject(name, each.instance_id): _silence(each) for each in silenced}
-            is_known = status.error is None and not (host.manager and not status.data)
-        except Exception as error:  # anybody may be its manager: that costs this host only
-            found, is_known = [_invalid_data(host, error)], False
-        findings += found
-        if not is_known:
-            unobserved.add(name)
+    hosts = {name: _observe_host(host, sessions.get(name)) for name, host in site.hosts.items()}
+    silences = {subject: text for seen in hosts.values() for subject, text in seen.silences.items()}
     return SiteObservation(
-        findings,
-        frozenset(unobserved),
-        frozenset(unobserved_hosts),
+        [finding for seen in hosts.values() for finding in seen.findings],
+        frozenset(name for name, seen in hosts.items() if not seen.are_agents_known),
+        frozenset(name for name, seen in hosts.items() if seen.is_silent),
         frozenset(silences),
         silences,
     )
+
+
+class _HostObservation(NamedTuple):
+    findings: Sequence[Finding] = ()
+    silences: Mapping[Subject, str] = {}
+    are_agents_known: bool = False
+    is_silent: bool = False
+
+
+def _observe_host(host: SiteHost, session: SessionOrError | None) -> _HostObservation:
+    has_no_answer = session is None or (
+        isinstance(session, ManagerError) and session.kind is FailureKind.ROUTER
+    )
+    if host.manager is not None and has_no_answer:
+        return _HostObservation(is_silent=True)
+    try:
+        status = build_host_status(host, session)
+        return _HostObservation(
+            [*_host_findings(status), *chain(*map(_agent_findings, status.agents))],
+            {
+                Subject(host.name, agent.instance_id): _silence(agent)
+                for agent in status.agents
+                if agent.is_silenced
+            },
+            are_agents_known=status.error is None and not (host.manager and not status.data),
+        )
+    except Exception as error:  # anybody may be its manager: that costs this host only
+        return _HostObservation([_invalid_data(host, error)])
 
 
 def _invalid_data(host: SiteHost, error: Exception) -> Finding:

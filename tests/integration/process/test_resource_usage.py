@@ -97,9 +97,9 @@ async def test_the_cpu_of_an_interval_is_kept_for_an_hour_and_forgotten_with_the
     world.supervisor.add(spec("a"))
     world.supervisor.snapshot.put("a", _with_pid(world, family.pid))
     sampler = ResourceSampler(world.snapshot, world.clock, world.supervisor.guard)
-    assert sampler.as_data("a") is None
+    assert sampler.usage("a") is None
     await sampler.measure_now()
-    assert sampler.as_data("a")["cpu"] is None
+    assert sampler.usage("a").cpu is None
     world.clock.wall += 10.0
     await sampler.measure_now()
     first, second = sampler.samples(["a", "nobody"])["a"]

@@ -11,8 +11,7 @@ import os
 from array import array
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from hostmanager.core.protocols import Clock
 from hostmanager.core.snapshot import Snapshot
@@ -257,11 +256,6 @@ class ResourceSampler:
             return ""
         age = format_duration(max(0.0, self._clock.now().wall - usage.time))
         return f"peak {usage.memory_peak / 1e6:,.0f} MB, measured {age} before"
-
-    def as_data(self, instance_id: str) -> dict[str, Any] | None:
-        """The same for clients."""
-        usage = self.usage(instance_id)
-        return None if usage is None else asdict(usage)
 
     def samples(self, instance_ids: Iterable[str]) -> dict[str, list[list[float]]]:
         """The last hour of these instances; see `COLUMNS`. The oldest first; -1: not known."""

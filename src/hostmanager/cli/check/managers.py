@@ -164,17 +164,13 @@ def check_directories(
     if crossbar is None:
         return
     for key, is_valid, expected in (
-        ("bin", _is_program, "an executable file"),
+        ("bin", shutil.which, "an executable file"),
         ("config-dir", _has_crossbar_config, "a directory that contains config.json"),
     ):
         value = crossbar.get(key)
         if value is not None and isinstance(value.value, str) and not is_valid(value.value):
             text = f"{key!r} is {quote_value(value.value)}, which is not {expected} here."
             report.error(Category.DIRECTORY, value, text, host=here)
-
-
-def _is_program(path: str) -> bool:
-    return shutil.which(path) is not None
 
 
 def _has_crossbar_config(path: str) -> bool:

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         return watch(site, names, args, output)
     hosts = filter_hosts(fetch_status(site, args, names), args)
     if not output.json:
-        from hostmanager.cli.status.table import show  # noqa: PLC0415 - rich, not for programs
+        from hostmanager.cli.status.overview import show  # noqa: PLC0415 - rich, not for programs
 
         show(hosts, output, only_wrong=args.wrong, resources=args.wide)
     least = StatusSeverity.WARNING if args.wrong else StatusSeverity.OK

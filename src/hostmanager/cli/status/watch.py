@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.text import Text
 
 from hostmanager.cli.output import Output
+from hostmanager.cli.status.overview import headline, render_status
 from hostmanager.cli.status.result import status_exit_code, status_json
-from hostmanager.cli.status.table import headline, render_status
 from hostmanager.client.managers.credentials import make_clients
 from hostmanager.client.site_model import Site
 from hostmanager.client.status.findings import build_host_status

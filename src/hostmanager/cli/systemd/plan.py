@@ -95,21 +95,10 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
     environment = _environment(args, environ)
     unset = _unset_variables([working_dir / name for name in files], environment)
     notes = [*access_warnings(options), *notes, *unset]
-    ids = frozenset(spec.instance_id for spec in site.specs)
-    command = [
-        *(sys.executable, "-P", "-m", "hostmanager.agent"),
-        f"--instance-id={options.instance_id}",
-        f"--site-file={options.site_file}",
-        f"--site-host={options.site_host}",
-        f"--working-dir={working_dir}",
-        *option_words(args, omitted=RESOLVED_OPTIONS),
-    ]
-    if options.state_dir is not None:
-        command.append(f"--state-dir={Path(options.state_dir).absolute()}")
     unit = Unit(
         name=args.unit or f"hostmanager-{options.instance_id}",
         description=f"OCS host manager {options.instance_id} (host {options.site_host})",
-        command=tuple(command),
+        command=_manager_command(args, options, working_dir),
         working_dir=working_dir,
         user=user,
         group=args.group,
@@ -122,7 +111,24 @@ def make_install_plan(args: argparse.Namespace, environ: Mapping[str, str]) -> I
         is_user_unit=args.user_unit,
         kill=shutil.which("kill") or "/bin/kill",
     )
+    ids = frozenset(spec.instance_id for spec in site.specs)
     return InstallPlan(unit, ids, tuple(notes))
+
+
+def _manager_command(
+    args: argparse.Namespace, options: argparse.Namespace, working_dir: Path
+) -> tuple[str, ...]:
+    command = [
+        *(sys.executable, "-P", "-m", "hostmanager.agent"),
+        f"--instance-id={options.instance_id}",
+        f"--site-file={options.site_file}",
+        f"--site-host={options.site_host}",
+        f"--working-dir={working_dir}",
+        *option_words(args, omitted=RESOLVED_OPTIONS),
+    ]
+    if options.state_dir is not None:
+        command.append(f"--state-dir={Path(options.state_dir).absolute()}")
+    return tuple(command)
 
 
 SITE_OPTIONS = ("site_host", "site_hub", "site_http", "site_realm", "address_root")

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.widgets import Input
 
 from hostmanager.cli.exit_codes import INTERRUPTED, OK
-from hostmanager.cli.status.table import headline
+from hostmanager.cli.status.overview import headline
 from hostmanager.cli.top.data_source import DataSource
 from hostmanager.cli.top.details import Details
 from hostmanager.cli.top.model import HostSnapshot, ItemKey, ListItem, SortOrder, list_items
