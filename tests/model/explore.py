@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from hostmanager.core.model import Target
 from hostmanager.core.record import STOPPING_STATES, State
-from tests.model import model
-from tests.model.model import Violation
+from tests.model import driver, operators
+from tests.model.model import actions, deadline
 from tests.model.node import Node, is_passive, is_process, may_rest
+from tests.model.trial import Violation, check, recorded_step
 
 MAX_STEPS = 60
 """Steps of a world that helps (or is stubborn) within which something has to come of a wish."""
@@ -43,7 +44,7 @@ def explore(beginnings: Iterable[Node]) -> Exploration:
     Raises:
         Violation: Something must not be so; the message has the shortest way to it.
     """
-    model.recorded_step.cache_clear()  # the table may have been changed
+    recorded_step.cache_clear()  # the table may have been changed
     exploration = Exploration()
     queue: deque[Node] = deque()
 
@@ -58,11 +59,11 @@ def explore(beginnings: Iterable[Node]) -> Exploration:
     while queue:
         node = queue.popleft()
         try:
-            model.check(node)
+            check(node)
             check_wish(node)
         except Violation as violation:
             raise Violation(f"{violation}: {' → '.join(exploration.trace(node))}") from None
-        for name, act in model.actions(node):
+        for name, act in actions(node):
             exploration.transitions += 1
             try:
                 visit(act(), node, name)
@@ -86,16 +87,16 @@ def helpful(node: Node) -> Callable[[Node], Node] | None:
     if record is None:
         return None
     choices: Mapping[Callable[[Node], Node], bool] = {
-        model.engine_back: not world.visible,
-        model.released: record.request.is_held,
-        model.end_reported: world.end_unreported,
-        model.launched: world.launching,
-        model.observed: world.asked and not world.remnants,
-        model.prepared: world.preparing,
-        model.dies: world.running and world.stage > 0 and not world.asked,
-        model.remnants_gone: world.remnants and world.stage > 1 and not world.asked,
-        model.remnants_end_unseen: world.remnants and world.asked,
-        model.deadline: record.deadline is not None,
+        driver.engine_back: not world.visible,
+        operators.released: record.request.is_held,
+        driver.end_reported: world.end_unreported,
+        driver.launched: world.launching,
+        driver.observed: world.asked and not world.remnants,
+        driver.prepared: world.preparing,
+        driver.dies: world.running and world.stage > 0 and not world.asked,
+        driver.remnants_gone: world.remnants and world.stage > 1 and not world.asked,
+        driver.remnants_end_unseen: world.remnants and world.asked,
+        deadline: record.deadline is not None,
     }
     return next((act for act, possible in choices.items() if possible), None)
 
@@ -117,7 +118,7 @@ def _follow_stubborn(node: Node) -> None:
             break
         if record.deadline is None:
             break
-        node = model.deadline(node)
+        node = deadline(node)
     record = node.record
     shown = record is None or record.error is not None or may_rest(record)
     stuck = record is not None and record.state in STOPPING_STATES and not record.unkillable

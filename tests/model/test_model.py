@@ -15,10 +15,11 @@ from hostmanager.core.events import EventType
 from hostmanager.core.record import State
 from hostmanager.core.transitions import table as transition_table
 from hostmanager.core.transitions.stopped import Transition, no_change, reconcile_stopped
-from tests.model import model
+from tests.model import entries
 from tests.model.explore import Exploration, explore
-from tests.model.model import Violation
+from tests.model.model import initial_nodes
 from tests.model.node import Node
+from tests.model.trial import Violation
 
 # Ten seconds of processor each; of a busy machine it may get a thirtieth.
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
@@ -26,18 +27,18 @@ pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
 
 def processes() -> Iterator[Node]:
     """A process of the host, as it can begin."""
-    yield from model.initial_nodes(model.AGENT)
+    yield from initial_nodes(entries.AGENT)
 
 
 def limited_processes() -> Iterator[Node]:
     """A process that is given up after three failures, as it can begin."""
-    yield from model.initial_nodes(model.LIMITED)
+    yield from initial_nodes(entries.LIMITED)
 
 
 def services() -> Iterator[Node]:
     """A compose service, with an entry in the site config and without one, as it can begin."""
-    yield from model.initial_nodes(model.SERVICE)
-    yield from model.initial_nodes(model.PASSIVE)
+    yield from initial_nodes(entries.SERVICE)
+    yield from initial_nodes(entries.PASSIVE)
 
 
 def report(kind: str, exploration: Exploration, capsys: pytest.CaptureFixture[str]) -> None:

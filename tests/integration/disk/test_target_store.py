@@ -2,7 +2,7 @@
 
 import pytest
 from tests.faults import disks
-from tests.unit.agent.targets.test_store import flushed
+from tests.unit.agent.targets.conftest import flushed
 from tests.unit.core.fakes import FakeClock
 
 from hostmanager.agent.targets.store import SAVE_RETRY_INTERVAL, TargetStore

@@ -1,5 +1,5 @@
 """Targets that cannot be kept in the state directory: that is said, everywhere. (What a full disk and
-a read-only one do is in tests/unit/agent/targets/test_store.py; the manager's own files would make
+a read-only one do is in tests/unit/agent/targets/test_store_file.py; the manager's own files would make
 room on one that is as small as it can be here.)"""
 
 import pytest
