@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SIGN_INTERVAL = 60.0
 """Seconds between signs of life while nothing happens."""
 
-GATHERING = 0.02
+BATCH_WAIT = 0.02
 """Seconds that entries are gathered: the end of an agent is written together with its next launch, and
 not while that is under way. A request is written at once: it may be the last that this manager gets."""
 
@@ -128,7 +128,7 @@ class JournalWriter:
             item = self._queue.get(timeout=self._wait_timeout())
             self._enqueue(item)
             if isinstance(item, Entry) and item.kind is not EntryKind.REQUEST:
-                time.sleep(GATHERING)
+                time.sleep(BATCH_WAIT)
             while self.error is not None or len(self._waiting) < _MAX_BATCH:
                 self._enqueue(self._queue.get_nowait())
 

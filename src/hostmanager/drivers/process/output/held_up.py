@@ -22,7 +22,7 @@ LOOK_INTERVAL = 0.3
 HANGS_AFTER = 10.0
 """Seconds after which a disk that has not answered is said to hang."""
 
-MAX_NAMED = 5
+MAX_LOST_NAMED = 5
 """Agents that a sentence names."""
 
 
@@ -75,7 +75,7 @@ class HeldUpOutput:
         if not held_up:
             return ""
         return (
-            f"The output of {join_names(held_up, MAX_NAMED)} cannot be written into "
+            f"The output of {join_names(held_up, MAX_LOST_NAMED)} cannot be written into "
             f"{self._directory}: {reason}. Until it can be, more than some kilobytes are lost."
         )
 

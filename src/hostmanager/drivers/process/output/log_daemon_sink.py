@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from hostmanager.drivers.process.output.held_up import MAX_NAMED, HeldUpOutput
+from hostmanager.drivers.process.output.held_up import MAX_LOST_NAMED, HeldUpOutput
 from hostmanager.drivers.process.output.output_sink import (
     TAIL_LINES,
     OutputPosition,
@@ -86,7 +86,7 @@ class LogDaemonSink(OutputSink):
         lost = [(why, i) for i, why in list(self._without_output.items()) if is_running(i)]
         for reason, ids in group_pairs(lost).items():
             them = "it is" if len(ids) == 1 else "they are"
-            names = join_names(ids, MAX_NAMED)
+            names = join_names(ids, MAX_LOST_NAMED)
             faults.append(f"The output of {names} is lost until {them} restarted: {reason}.")
         return faults
 
