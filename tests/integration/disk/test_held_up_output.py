@@ -37,8 +37,8 @@ def test_output_that_a_full_disk_does_not_take_is_reported_until_it_does(env):
     env.client, env.files = LogDaemonClient(env.state, files), files
     messages: list[str] = []
     fault = (
-        f"The output of a cannot be written into {files}: its disk is full. Until it can be, more "
-        "than some kilobytes are lost."
+        f"The output of a cannot be written into {files}: its disk is full. Until then, what "
+        "exceeds some kilobytes is lost."
     )
 
     async def fill_and_make_room(pipe: int) -> None:

@@ -57,5 +57,9 @@ def _hint(problem: str, context: str, lines: list[str]) -> str:
     line = lines[0] if lines else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "Indent with spaces; there is a tab here."
+    if "\u00a0" in line:
+        return (
+            "There is a no-break space in this line, as copied from a web page; write a plain one."
+        )
     hints = (hint for said, doing, hint in _HINTS if said in problem and doing in context)
     return next(hints, "")
