@@ -95,7 +95,7 @@ class ProcessDriver:
         self._guard = Guard(loop.call_later)
         self._scan_pool = WorkerPool(loop, self._guard, 2, "scan")
         self._output_pool = WorkerPool(loop, self._guard, 2, "output")
-        self._last_output = LastOutputReader(self._sink, self._output_pool, self._guard)
+        self._last_output = LastOutputReader(loop, self._sink, self._output_pool, self._guard)
         self._launches = LaunchQueue(
             *(loop, self._guard, ownership, self._sink),
             gate=gate or LaunchGate(),
