@@ -184,7 +184,8 @@ class JournalWriter:
         """Write one batch; all entries, if a marker waits."""
         if self._store is None:
             self._store = self._open()
-        self._store.check()
+        if not self._waiting:  # else `append` does it
+            self._store.check()
         while self._waiting:
             self._write_batch(self._store)
             if not self._markers:
