@@ -7,6 +7,7 @@ reason, requested_by) and `silence` (host, agents, seconds or end, reason, reque
 import argparse
 import math
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -118,6 +119,9 @@ def run_agent(site: Site, alerts_id: str, service: AlarmService) -> None:
         class_name=ALERTS_CLASS,
     )
     Operations(service).register(agent)
+    reactor.seconds = (
+        time.monotonic
+    )  # as in `install_reactor`: a clock that is set back holds up no timer
     runner = ApplicationRunner(args.site_hub, args.site_realm)
     runner.run(agent, start_reactor=False, auto_reconnect=True)
     for number in (signal.SIGTERM, signal.SIGINT):

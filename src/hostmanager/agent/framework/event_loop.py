@@ -20,10 +20,17 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def install_reactor(loop: asyncio.AbstractEventLoop) -> None:
-    """Have Twisted run on `loop`. To be called before anything imports the reactor."""
+    """Have Twisted run on `loop`. To be called before anything imports the reactor.
+
+    Its timers go by the monotonic clock. By the wall clock, as Twisted has it, one that is set back
+    holds up each timer that runs for as long: a connection that was being made was never given up.
+    """
     from twisted.internet import asyncioreactor  # noqa: PLC0415 - see above
 
     asyncioreactor.install(eventloop=loop)
+    from twisted.internet import reactor  # noqa: PLC0415 - see above
+
+    reactor.seconds = time.monotonic
 
 
 def run_reactor() -> None:
