@@ -119,9 +119,8 @@ def run_agent(site: Site, alerts_id: str, service: AlarmService) -> None:
         class_name=ALERTS_CLASS,
     )
     Operations(service).register(agent)
-    reactor.seconds = (
-        time.monotonic
-    )  # as in `install_reactor`: a clock that is set back holds up no timer
+    # Otherwise a wall clock that is set back holds up timers; the manager does the same.
+    reactor.seconds = time.monotonic
     runner = ApplicationRunner(args.site_hub, args.site_realm)
     runner.run(agent, start_reactor=False, auto_reconnect=True)
     for number in (signal.SIGTERM, signal.SIGINT):
