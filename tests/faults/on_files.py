@@ -49,8 +49,11 @@ def replace_by(path: Path, shape: str, old: bytes) -> None:
                     file.write(b"- [0, {a: b}]\n" * (2**20 // 14))
         case "a fifo":
             os.mkfifo(new)
-    remove(path)
-    new.rename(path)
+    for _ in range(100):
+        remove(path)
+        with contextlib.suppress(IsADirectoryError):  # a manager made it again at this moment
+            new.rename(path)
+            return
 
 
 def remove(path: Path) -> None:

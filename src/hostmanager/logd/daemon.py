@@ -12,6 +12,7 @@ import errno
 import os
 import select
 import time
+from collections import Counter
 
 from hostmanager.logd import paths
 from hostmanager.logd.compress import Compressor
@@ -328,9 +329,13 @@ class LogDaemon:
         busy = list(self._readers.values())
         while busy and time.monotonic() < deadline:
             busy = [reader for reader in busy if self._pump(reader) and not reader.log_file.error]
+        kept = Counter[str]()  # of those who have ended: nobody else can read these
+        for reader in self._readers.values():
+            kept[reader.log_file.instance_id] += 0 if reader.has_writer() else reader.waiting()
         for log_file in self._log_files.values():
-            if log_file.error is not None and not log_file.recover() and log_file.lost_bytes:
+            lost = log_file.lost_bytes + kept[log_file.instance_id]
+            if log_file.error is not None and not log_file.recover() and lost:
                 error = os.strerror(log_file.error.errno or errno.EIO)
-                text = f"{log_file.lost_bytes} bytes lost: {error}"
+                text = f"{lost} bytes lost: {error}"
                 log_error(f"output of {log_file.instance_id}: {text}")
             log_file.close()

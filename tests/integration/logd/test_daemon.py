@@ -312,8 +312,10 @@ def test_on_a_full_disk_it_logs_how_much_was_lost_before_it_ends(env, small_disk
     env.files = small_disk / "files"
     env.client.ensure_running()
     env.agent("a", NUMBERED, 60_000, 100e6, 100).wait(60)
+    env.agent("b", "print('too little to be discarded')").wait(60)
     assert env.client.stop()
     assert re.search(r"output of a: \d+ bytes lost: No space left on device", env.log())
+    assert "output of b: 27 bytes lost: No space left on device" in env.log()
 
 
 @pytest.mark.parametrize(
