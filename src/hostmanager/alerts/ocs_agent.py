@@ -100,6 +100,8 @@ def _guarded(work: Callable[[Any, Any], _Result]) -> Callable[[Any, Any], _Resul
 
 def run_agent(site: Site, alerts_id: str, service: AlarmService) -> None:
     """Keep the agent connected to the router, until SIGTERM or SIGINT."""
+    # Before there are timers. Otherwise a wall clock that is set back holds them up, as in the manager.
+    reactor.seconds = time.monotonic
     hub = site.config.hub.data
     args = argparse.Namespace(
         instance_id=alerts_id,
@@ -119,8 +121,6 @@ def run_agent(site: Site, alerts_id: str, service: AlarmService) -> None:
         class_name=ALERTS_CLASS,
     )
     Operations(service).register(agent)
-    # Otherwise a wall clock that is set back holds up timers; the manager does the same.
-    reactor.seconds = time.monotonic
     runner = ApplicationRunner(args.site_hub, args.site_realm)
     runner.run(agent, start_reactor=False, auto_reconnect=True)
     for number in (signal.SIGTERM, signal.SIGINT):

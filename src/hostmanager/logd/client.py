@@ -97,6 +97,11 @@ class LogDaemonClient(LogDaemonProcess):
             commands = [_add_command(i, self._kept_fds[i]) for i in ids if i in self._kept_fds]
         self._send_all(commands)
 
+    @property
+    def has_retired(self) -> bool:
+        """Whether there was output in a pipe that is not in use any more, at the last look."""
+        return bool(self._retired)
+
     def has_unread(self) -> bool:
         """Whether there is a reason to call `advertise_unread`."""
         with self._mutex:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,38 +24,54 @@ def env(tmp_path, monkeypatch) -> Iterator[LogEnvironment]:
     environment.close()
 
 
-async def wait_on_loop(sink: LogDaemonSink, fault: str) -> None:
-    async with asyncio.timeout(30):
-        while sink.faults(lambda _: True) != [fault] * bool(fault):  # noqa: ASYNC110 - no event
+async def wait_on_loop(predicate: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not predicate():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
 
 
-def test_output_that_a_full_disk_does_not_take_is_reported_until_it_does(env):
+@pytest.mark.parametrize("gone", [False, True], ids=["", "of an instance that is gone"])
+def test_output_that_a_full_disk_does_not_take_is_reported_until_it_does(env, monkeypatch, gone):
     files = env.directory / "disk"
     if not disks.mount(files, "64k"):
         pytest.skip("whoever runs the tests may not mount a file system")
     env.client, env.files = LogDaemonClient(env.state, files), files
-    messages: list[str] = []
+    messages: list[tuple[str, bool]] = []
+    looks: list[None] = []
+    filler, advertise = files / "filler", env.client.advertise_unread
+    monkeypatch.setattr(env.client, "advertise_unread", lambda: looks.append(advertise()))
     fault = (
         f"The output of a cannot be written into {files}: its disk is full. Until then, what "
         "exceeds some kilobytes is lost."
     )
 
     async def fill_and_make_room(pipe: int) -> None:
-        sink = LogDaemonSink(asyncio.get_running_loop(), env.client, files, messages.append)
+        sink = LogDaemonSink(
+            asyncio.get_running_loop(),
+            env.client,
+            files,
+            lambda text: messages.append((text, filler.exists())),
+        )
         sink.start()
         os.write(pipe, b"one\n")
-        await wait_on_loop(sink, fault)
-        (files / "filler").unlink()
-        await wait_on_loop(sink, "")
+        await wait_on_loop(lambda: sink.faults(lambda _: True) == [fault])
+        if gone:
+            sink.remove("a")
+            seen = len(looks)
+            await wait_on_loop(lambda: len(looks) > seen + 2)
+        filler.unlink()
+        await wait_on_loop(lambda: not sink.faults(lambda _: True))
         sink.close(end=True)
 
     try:
-        disks.fill(files / "filler")
+        disks.fill(filler)
         pipe = env.client.open_pipe("a")
         asyncio.run(fill_and_make_room(pipe))
         os.close(pipe)
-        assert messages == [fault, f"Output is written into {files} again."]
+        assert messages == [
+            (fault, True),
+            (f"Output is written into {files} again.", False),
+        ]
         assert Path(files / "a.out").read_bytes() == b"one\n"
     finally:
         disks.unmount(files)

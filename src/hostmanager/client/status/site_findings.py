@@ -27,8 +27,9 @@ def compare_hosts(hosts: Sequence[HostStatus]) -> list[HostStatus]:
 
 
 def _has_run(agent: AgentStatus) -> bool:
-    """Whether it runs; a service without an entry is no agent, and may be on any host."""
-    return bool(agent.short_class and (agent.get("pid") or agent.get("container")))
+    """Whether it runs, as far as is known; a service without an entry may be on any host."""
+    is_known = agent.short_class and agent.severity is not StatusSeverity.UNKNOWN
+    return bool(is_known and (agent.get("pid") or agent.get("container")))
 
 
 def _awaited(agent: AgentStatus, waiting: Mapping[str, list[tuple[str, str]]]) -> AgentStatus:

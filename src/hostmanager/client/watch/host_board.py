@@ -5,7 +5,7 @@ they were known last; their age says how old that is.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -142,13 +142,17 @@ class HostBoard:
         for host, (answer, asked_at) in answers.items():
             if host in self._known:
                 self._judge(host, answer, asked_at)
-        waiting_before = _waiting(self._shown)
+        before = {status.host.name: _reasons(status) for status in self._shown}
         self._shown = compare_hosts([self._known[host].status for host in self.site.hosts])
-        waiters_changed = _waiting(self._shown) != waiting_before
+        judged = answers.keys() | {
+            status.host.name
+            for status in self._shown
+            if _reasons(status) != before.get(status.host.name)
+        }
         changed = [
             status.host.name
             for status in self._shown
-            if (waiters_changed or status.host.name in answers) and self._has_changed(status, now)
+            if status.host.name in judged and self._has_changed(status, now)
         ]
         self.announce(changed, now)
 
@@ -192,10 +196,9 @@ def _as_last_known(agent: AgentStatus, last: AgentStatus | None) -> AgentStatus:
     return replace(agent, child=last.child, state=last.state, now=last.now, reasons=last.reasons)
 
 
-def _waiting(hosts: Iterable[HostStatus]) -> dict[str, Any]:
-    """Who waits for whom: it is shown with those that are waited for, on other hosts, too."""
-    agents = (agent for host in hosts for agent in host.agents)
-    return {agent.instance_id: others for agent in agents if (others := agent.get("waiting_for"))}
+def _reasons(status: HostStatus) -> list[Sequence[str]]:
+    """What is said of its agents: an answer of another host may change that (`compare_hosts`)."""
+    return [agent.reasons for agent in status.agents]
 
 
 def _content(status: HostStatus) -> object:

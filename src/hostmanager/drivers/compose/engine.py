@@ -134,8 +134,12 @@ class Engine:
         async with self._call("whether it is there", time_limit):
             if self._socket_path is None:
                 await self._docker.version()
-            elif (await _ping_socket(self._socket_path)).split()[1:2] != [b"200"]:
-                raise ValueError("no reply to a ping")
+            elif (reply := await _ping_socket(self._socket_path)).split()[1:2] != [b"200"]:
+                said = reply.partition(b"\r\n")[0].decode("ascii", "replace")
+                raise EngineError(
+                    f"The Docker Engine does not work: its reply to a ping is {said!r}. "
+                    "See `systemctl status docker`."
+                )
 
     async def server_time(self) -> float:
         """The engine's Unix time; it may be on another machine."""
@@ -288,7 +292,10 @@ async def _ping_socket(path: str) -> bytes:
         connection.setblocking(False)
         await loop.sock_connect(connection, path)
         await loop.sock_sendall(connection, b"GET /_ping HTTP/1.0\r\n\r\n")
-        return await loop.sock_recv(connection, 1024)
+        reply = await loop.sock_recv(connection, 1024)
+    if not reply:
+        raise ConnectionResetError("it closes the connection")
+    return reply
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:

@@ -94,6 +94,17 @@ def test_who_waits_for_an_agent_of_another_host_changes_that_host_too(board):
     assert "a (host daq1) waits for it" in agents(board, "daq2")["b"].reasons
 
 
+def test_an_agent_that_runs_on_two_hosts_changes_both_as_long_as_both_are_known(board):
+    board.update({"daq1": (session(child("a", pid=7)), 3.0)}, 3.1)
+    before = board.version
+    board.update({"daq2": (session(child("b"), child("a", pid=8)), 4.0)}, 4.1)
+    assert board.changed_since(before) == {"daq1", "daq2"}
+    assert "it runs on daq2, too" in agents(board, "daq1")["a"].reasons[0]
+    board.update({"daq1": (ABSENT, 5.0)}, 5.1)
+    assert not any("too" in reason for reason in agents(board, "daq2")["a"].reasons)
+    assert board.changed_since(before + 1) == {"daq1", "daq2"}
+
+
 def test_another_site_config_keeps_what_is_known(board):
     before = board.version
     board.set_site(site(host("daq1", "a"), host("daq4", "d")), 3.0)

@@ -163,7 +163,8 @@ class LogDaemonSink(OutputSink):
 
     def _on_looked(self, fault: str) -> None:
         self._looking = False
-        self._report_held_up(fault)
+        if fault or not self._client.has_retired:  # else it is that of an instance that is gone
+            self._report_held_up(fault)
 
     def _report_held_up(self, fault: str) -> None:
         """Tell operators when output cannot be written, and when it can be again."""
