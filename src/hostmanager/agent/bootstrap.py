@@ -121,6 +121,7 @@ def _make_compose_backend(
 
 async def close_parts(parts: ManagerParts, exit_code: int) -> None:
     """Release what the parts hold, when the agents have ended or go on without a manager."""
+    await parts.host.reader.close()
     await parts.compose.close()
     parts.driver.close()
     parts.target_store.close()

@@ -71,7 +71,7 @@ class Host:
         running: Whether the manager process is.
         forced_target: The target that the command line forced on all agents; None: it did not.
         tracker: Knows how the site config was read.
-        read_site_config: Reads it, and looks up which agent classes are installed.
+        reader: Reads the site config, and looks up which agent classes are installed.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Host:
             journal=journal,
             emit_message=emit_message,
         )
-        self.read_site_config = SiteConfigReader(settings).read
+        self.reader = SiteConfigReader(settings)
         self._reading = asyncio.Lock()
 
     # --- the manager process ----------------------------------------------------------------
@@ -185,7 +185,7 @@ class Host:
         if not reload_config:
             return self.set_targets(requests, origin)
         async with self._reading:
-            site_config, _ = await asyncio.gather(self.read_site_config(), self._compose.refresh())
+            site_config, _ = await asyncio.gather(self.reader.read(), self._compose.refresh())
             return self._apply_site_config(site_config, requests, origin)
 
     def set_targets(self, requests: Any, origin: RequestOrigin | None = None) -> RequestResult:

@@ -15,6 +15,8 @@ from hostmanager.siteconfig.stable_read import load_stable
 SITE_CONFIG_TIMEOUT = 30.0
 """Seconds that a reading may take: the plugins may take 20 of them, a file that changes 4."""
 
+_CANCEL_TIMEOUT = 1.0
+
 
 class SiteConfigReader:
     """Reads the site config, and looks up which agent classes are installed.
@@ -38,6 +40,12 @@ class SiteConfigReader:
             return self._timed_out()
         reading, self._reading = self._reading, None
         return reading.result()
+
+    async def close(self) -> None:
+        """Give up a reading that is under way, with the child process that imports the plugins."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait((self._reading,), timeout=_CANCEL_TIMEOUT)
 
     async def _read(self) -> SiteFile | SiteFileError:
         settings = self._settings

@@ -136,9 +136,10 @@ async def test_a_probe_that_is_cancelled_while_its_child_starts_kills_it_then(pl
     task = asyncio.create_task(list_classes(sys.executable, cwd))
     await asked.wait()
     task.cancel()
+    await asyncio.sleep(0)
+    go.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    go.set()
     popen = await asyncio.to_thread(started.get, timeout=20)
     assert await asyncio.to_thread(popen.wait, 20) == -signal.SIGKILL
 

@@ -95,6 +95,21 @@ def test_told_to_end_twice_it_ends_at_once(site, signalled):
     assert processes_of(site) == {}
 
 
+def test_a_plugin_that_hangs_while_it_is_read_again_is_not_left_behind(site, start_manager):
+    site.write(instance("a"))
+    manager = start_manager(site)
+    wait_ready(site, "a")
+    info = site.working_dir / "slow-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\n")
+    (info / "entry_points.txt").write_text("[ocs.plugins]\nslow = slow\n")
+    (site.working_dir / "slow.py").write_text("import time; open('begun', 'w'); time.sleep(1000)")
+    manager.process.send_signal(signal.SIGHUP)
+    wait_for((site.working_dir / "begun").exists, 30, "the import of the plugin")
+    assert manager.stop() == 0
+    assert processes(site) == []
+
+
 def test_the_console_script_is_as_careful(site, surroundings):
     site.write(instance("a"))
     argv = ["--instance-id", site.manager_id, *site.args, "--state-dir", str(site.state_dir)]

@@ -258,7 +258,7 @@ class HostManager:
     async def _start_host(self, params: dict[str, Any], origin: RequestOrigin) -> None:
         host = self.parts.host
         if params["reload_config"]:
-            site_config = await host.read_site_config()
+            site_config = await host.reader.read()
             host.start(site_config, params["requests"], self._before, origin)
             self._before = None  # only now: a start that is refused has used nothing up
         else:

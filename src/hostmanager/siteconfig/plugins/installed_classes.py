@@ -99,6 +99,7 @@ def main() -> None:
 
     What plugins print goes to stderr, so that stdout has only the reply.
     """
+    signal.alarm(2 * int(PLUGIN_TIMEOUT))  # the end of one that hangs, whose parent was killed
     reply_fd = os.dup(1)
     os.dup2(2, 1)
     append_working_dir(sys.argv)
@@ -186,15 +187,11 @@ async def list_classes(
     import asyncio  # noqa: PLC0415  not needed in the child
 
     start = asyncio.ensure_future(asyncio.to_thread(start_class_probe, python, cwd))
-
-    def kill_started(done: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
-        if not done.cancelled() and done.exception() is None:
-            kill_probe(done.result())
-
     try:
         popen = await asyncio.shield(start)
     except asyncio.CancelledError:
-        start.add_done_callback(kill_started)
+        with contextlib.suppress(OSError):
+            kill_probe(await start)
         raise
     except OSError as error:
         return InstalledClasses(None, (f"The installed OCS plugins could not be listed: {error}.",))
