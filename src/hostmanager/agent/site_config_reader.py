@@ -15,7 +15,7 @@ from hostmanager.siteconfig.stable_read import load_stable
 SITE_CONFIG_TIMEOUT = 30.0
 """Seconds that a reading may take: the plugins may take 20 of them, a file that changes 4."""
 
-_CANCEL_TIMEOUT = 1.0
+_CLOSE_TIMEOUT = 3.0
 
 
 class SiteConfigReader:
@@ -28,9 +28,18 @@ class SiteConfigReader:
     def __init__(self, settings: ManagerSettings) -> None:
         self._settings = settings
         self._reading: asyncio.Task[SiteFile | SiteFileError] | None = None
+        self._closed = False
 
     async def read(self) -> SiteFile | SiteFileError:
-        """Read it as it is now; a reading that takes too long is an error like any other."""
+        """Read it as it is now; a reading that takes too long is an error like any other.
+
+        Raises:
+            CancelledError: It is closed.
+        """
+        if (
+            self._closed
+        ):  # the next of several reloads, whose turn has come by the end of the one before
+            raise asyncio.CancelledError
         if self._reading is not None:  # an earlier one, which took too long
             await asyncio.wait((self._reading,), timeout=SITE_CONFIG_TIMEOUT)
         if self._reading is None or self._reading.done():
@@ -43,9 +52,10 @@ class SiteConfigReader:
 
     async def close(self) -> None:
         """Give up a reading that is under way, with the child process that imports the plugins."""
+        self._closed = True
         if self._reading is not None:
             self._reading.cancel()
-            await asyncio.wait((self._reading,), timeout=_CANCEL_TIMEOUT)
+            await asyncio.wait((self._reading,), timeout=_CLOSE_TIMEOUT)
 
     async def _read(self) -> SiteFile | SiteFileError:
         settings = self._settings

@@ -106,6 +106,8 @@ def test_a_plugin_that_hangs_while_it_is_read_again_is_not_left_behind(site, sta
     (site.working_dir / "slow.py").write_text("import time; open('begun', 'w'); time.sleep(1000)")
     manager.process.send_signal(signal.SIGHUP)
     wait_for((site.working_dir / "begun").exists, 30, "the import of the plugin")
+    manager.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: manager.output().count("SIGHUP: reading") == 2, 20, "the next reading")
     assert manager.stop() == 0
     assert processes(site) == []
 

@@ -1,5 +1,6 @@
 """A site file on a disk that hangs holds up no request for ever."""
 
+import asyncio
 import threading
 from types import SimpleNamespace
 
@@ -66,3 +67,21 @@ async def test_when_the_disk_responds_again_the_file_is_read_anew(disk, reader, 
     disk.answers.set()
     assert await reader.read() == "reading 2"
     assert await reader.read() == "reading 3"
+
+
+async def test_nothing_is_read_any_more_once_it_is_closed(disk, reader):
+    await reader.close()
+    with pytest.raises(asyncio.CancelledError):
+        await reader.read()
+    assert disk.reads == 0
+
+
+async def test_a_reading_that_is_under_way_is_given_up(disk, reader):
+    disk.answers.clear()
+    reading = asyncio.create_task(reader.read())
+    while not disk.reads:  # noqa: ASYNC110 - a thread tells it
+        await asyncio.sleep(0.001)
+    await reader.close()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    disk.answers.set()

@@ -182,7 +182,7 @@ async def list_classes(
 ) -> InstalledClasses:
     """List the installed classes without blocking the event loop.
 
-    When it is cancelled, the child is killed. See `start_probe` and `finish_probe`.
+    When it is cancelled, the child is killed first. See `start_probe` and `finish_probe`.
     """
     import asyncio  # noqa: PLC0415  not needed in the child
 
@@ -191,14 +191,16 @@ async def list_classes(
         popen = await asyncio.shield(start)
     except asyncio.CancelledError:
         with contextlib.suppress(OSError):
-            kill_probe(await start)
+            await asyncio.to_thread(_terminate, await start)
         raise
     except OSError as error:
         return InstalledClasses(None, (f"The installed OCS plugins could not be listed: {error}.",))
+    finish = asyncio.ensure_future(asyncio.to_thread(finish_class_probe, popen, timeout))
     try:
-        return await asyncio.to_thread(finish_class_probe, popen, timeout)
+        return await asyncio.shield(finish)
     except asyncio.CancelledError:
         kill_probe(popen)
+        await asyncio.wait((finish,), timeout=_KILL_TIMEOUT)
         raise
 
 
