@@ -41,8 +41,8 @@ def test_output_that_a_full_disk_does_not_take_is_reported_until_it_does(env, mo
     filler, advertise = files / "filler", env.client.advertise_unread
     monkeypatch.setattr(env.client, "advertise_unread", lambda: looks.append(advertise()))
     fault = (
-        f"The output of a cannot be written into {files}: its disk is full. Until then, what "
-        "exceeds some kilobytes is lost."
+        f"The output of a cannot be written into {files}: its disk is full. Until it can be, "
+        "all but the latest kilobytes are lost."
     )
 
     async def fill_and_make_room(pipe: int) -> None:

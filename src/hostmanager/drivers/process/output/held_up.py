@@ -76,7 +76,7 @@ class HeldUpOutput:
             return ""
         return (
             f"The output of {join_names(held_up, MAX_LOST_NAMED)} cannot be written into "
-            f"{self._directory}: {reason}. Until then, what exceeds some kilobytes is lost."
+            f"{self._directory}: {reason}. Until it can be, all but the latest kilobytes are lost."
         )
 
     def hang(self) -> str:
