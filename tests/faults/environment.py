@@ -5,7 +5,6 @@ by a `StatusObserver`.
 """
 
 import contextlib
-import json
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from hostmanager.testing.crossbar_router import CrossbarRouter
 from tests.faults import disks, slow_events
 from tests.faults.agents import AGENTS, DOWN_FIRST, OPTIONS, PATIENT, STEADY
 from tests.faults.calls import Calls
-from tests.faults.expected_targets import ExpectedTargets
+from tests.faults.expected_targets import ExpectedTargets, saved_targets
 from tests.faults.invariants import POOR_WORDS, ViolationError
 from tests.faults.limits import ProcessLimit
 from tests.faults.managers import Run
@@ -212,17 +211,13 @@ class World:
         for name, lines in self.status_observer.lines.items():
             if name not in leaders or not is_read(leaders[name], readers):
                 lines.excuse()
-                self.seen[
-                    "times that nobody was left who had the pipe of a counted agent open"
-                ] += 1
+                self.seen["times that nobody had the pipe of a counted agent open"] += 1
 
     def ended(self, code: int, patience: float = BOUND) -> None:
         """The manager was told to end: it does, with this code."""
         assert self.run is not None
         run, self.run = self.run, None
-        if (
-            "disk" in self.active_faults
-        ):  # what waits for it is lost with the pipes (docs/output.md)
+        if "disk" in self.active_faults:  # what waits for it is lost (docs/output.md)
             for lines in self.status_observer.lines.values():
                 lines.excuse()
             self.seen["ends of everything with a full disk under the output"] += 1
@@ -279,25 +274,15 @@ class World:
         if self.wait(lambda: self.shown() is not None, 10):
             # It is kept soon, but unlike those of `update`, this answer does not wait for it.
             self.expected_targets.reset(
-                AGENTS, certain=self.wait(lambda: self._kept_targets() == {}, 1.0)
+                AGENTS, certain=self.wait(lambda: saved_targets(self.state) == {}, 1.0)
             )
-
-    def _kept_targets(self) -> dict[str, str] | None:
-        """The targets on the disk that are not those of the site file; None: unreadable."""
-        with contextlib.suppress(OSError, ValueError):
-            kept = json.loads((self.state / "wanted.json").read_text().rstrip("\0"))
-            return dict(kept["targets"])
-        return None
-
-    def _reads_kept(self, targets: dict[str, str]) -> bool:
-        kept = self._kept_targets()
-        return kept is not None and targets.items() <= kept.items()
 
     def _is_kept(self, targets: dict[str, str]) -> bool:
         """Whether the words are on the disk: then they hold whatever happens."""
         if self.state_has_fault():
             return False
-        if self._reads_kept(targets):
+        saved = saved_targets(self.state)
+        if saved is not None and targets.items() <= saved.items():
             return True
         self.seen["words answered before they were on the disk"] += 1
         return False

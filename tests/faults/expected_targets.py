@@ -5,7 +5,10 @@ manager, what it had kept on the disk holds; what that is, is certain only for w
 answered while nobody meddled with the state directory.
 """
 
+import contextlib
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 
 class ExpectedTargets:
@@ -66,3 +69,11 @@ class ExpectedTargets:
             return False
         self.may[name] = {target}
         return True
+
+
+def saved_targets(state: Path) -> dict[str, str] | None:
+    """The targets on the disk that are not those of the site file; None: unreadable."""
+    with contextlib.suppress(OSError, ValueError):
+        saved = json.loads((state / "wanted.json").read_text().rstrip("\0"))
+        return dict(saved["targets"])
+    return None
